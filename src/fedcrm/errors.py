@@ -53,3 +53,120 @@ class TableError(InputError):
         what = "; ".join(f"{p.where}: {p.what}" if p.where else p.what for p in problems)
         fix = "; ".join(dict.fromkeys(p.fix for p in problems))
         super().__init__(what, why=why, fix=fix, where=where)
+
+
+class ProtocolError(FedCRMError):
+    """A message or a step broke a rule of the protocol; nothing was answered."""
+
+    code = "FED-400"
+
+
+class ManifestError(ProtocolError):
+    """A federation manifest cannot be used; all its problems are listed."""
+
+    code = "FED-401"
+
+    def __init__(self, problems: Sequence[Problem], *, where: str = "") -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            "; ".join(f"{p.where}: {p.what}" for p in problems),
+            why="the manifest's numbers are what keeps one organisation's contribution closed to all others",
+            fix="; ".join(dict.fromkeys(p.fix for p in problems)),
+            where=where,
+        )
+
+
+class MalformedMessage(ProtocolError):
+    """Bytes that are not a message of this version, or of another kind than expected."""
+
+    code = "FED-402"
+
+
+class SignatureRefused(ProtocolError):
+    """A message is unsigned, signed by another party, or was changed on its way."""
+
+    code = "FED-403"
+
+
+class StaleMessage(ProtocolError):
+    """A message of another federation, run, epoch, round or attempt."""
+
+    code = "FED-404"
+
+
+class SecondUse(ProtocolError):
+    """Something that may happen once per release id was asked for a second time, differently."""
+
+    code = "FED-405"
+
+
+class StatementRefused(ProtocolError):
+    """A holder was asked to open something it must not open."""
+
+    code = "FED-406"
+
+
+class DescriptorRefused(ProtocolError):
+    """A participant was asked to contribute to a release it must not contribute to."""
+
+    code = "FED-407"
+
+
+class EpochRefused(ProtocolError):
+    """The keys of a run cannot be set up as offered."""
+
+    code = "FED-408"
+
+
+class AttemptFailed(ProtocolError):
+    """A release did not open; this attempt is dead and a fresh one may be made."""
+
+    code = "FED-409"
+
+
+class RunFailed(ProtocolError):
+    """A run cannot go on: attempts are used up, or too few parties answer."""
+
+    code = "FED-410"
+
+
+class RunStoreError(FedCRMError):
+    """The coordinator's run store is damaged, or belongs to another run."""
+
+    code = "FED-450"
+
+
+class CryptoError(FedCRMError):
+    """Something the threshold encryption, a seal or a signature stands on does not hold."""
+
+    code = "FED-300"
+
+
+class ParameterError(CryptoError):
+    """Scheme parameters, or numbers used with them, that are not secure or not correct together."""
+
+    code = "FED-301"
+
+
+class MalformedObjectError(CryptoError):
+    """Bytes that are not a ciphertext, key share or opening share under these parameters."""
+
+    code = "FED-302"
+
+
+class NoiseBoundError(CryptoError):
+    """A sum did not open: its decoding error is not that of honest contributions and shares."""
+
+    code = "FED-303"
+
+
+class SealError(CryptoError):
+    """A sealed value cannot be opened: other key, other associated data, or changed bytes."""
+
+    code = "FED-304"
+
+
+class LibraryError(CryptoError):
+    """The lattice library is missing, of another version, or failed inside."""
+
+    code = "FED-305"
