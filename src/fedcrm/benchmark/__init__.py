@@ -1,0 +1,1 @@
+"""Fair comparison of local, centralised and federated models on tables."""

@@ -1,0 +1,1 @@
+"""How good a score is and how sure one can be of it, on plain arrays."""
