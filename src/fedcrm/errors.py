@@ -170,3 +170,69 @@ class LibraryError(CryptoError):
     """The lattice library is missing, of another version, or failed inside."""
 
     code = "FED-305"
+
+
+class PrivacyParameterError(FedCRMError):
+    """A number that a privacy statement rests on is out of the range for which the statement is proven."""
+
+    code = "FED-201"
+
+
+class BudgetError(FedCRMError):
+    """A privacy budget cannot be used as given."""
+
+    code = "FED-202"
+
+
+class BudgetExceeded(FedCRMError):
+    """A release would cost more than the remaining privacy budget; nothing was charged and nothing left."""
+
+    code = "FED-203"
+
+
+class LedgerDamaged(FedCRMError):
+    """The privacy ledger contradicts itself: a row was changed, lost or half written."""
+
+    code = "FED-204"
+
+
+class ChargeConflict(FedCRMError):
+    """Two different events claim one and the same release."""
+
+    code = "FED-205"
+
+
+class VaultError(FedCRMError):
+    """The vault cannot be used as asked."""
+
+    code = "FED-501"
+
+
+class VaultDamaged(VaultError):
+    """The vault file is not whole: truncated, garbled or changed from outside."""
+
+    code = "FED-502"
+
+
+class VaultKeyError(VaultError):
+    """The vault does not open with this key file or passphrase."""
+
+    code = "FED-503"
+
+
+class VaultInUse(VaultError):
+    """Another process has this vault open for writing."""
+
+    code = "FED-504"
+
+
+class EpochEnded(VaultError):
+    """The epoch's keys are destroyed; nothing is answered for it any more."""
+
+    code = "FED-505"
+
+
+class SchemaMismatch(InputError):
+    """Rows have other columns than the model that should score them."""
+
+    code = "FED-150"
