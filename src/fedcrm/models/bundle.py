@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Mapping, TypeAlias
+from typing import TypeAlias
 
 import msgpack
 import numpy as np

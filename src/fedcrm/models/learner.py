@@ -7,8 +7,9 @@ see only the query and their own rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Iterator, Protocol, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +22,29 @@ class UnitRows(Protocol):
     """What a learner sees of one organisation's records (`fedcrm.features.table.FeatureTable` has this shape)."""
 
     @property
-    def schema(self) -> FeatureSchema: ...
+    def schema(self) -> FeatureSchema:
+        """The public columns."""
+        ...
+
     @property
-    def numbers(self) -> NDArray[np.float64]: ...
+    def numbers(self) -> NDArray[np.float64]:
+        """float64 [rows, number columns]; NaN is missing."""
+        ...
+
     @property
-    def codes(self) -> NDArray[np.int32]: ...
+    def codes(self) -> NDArray[np.int32]:
+        """int32 [rows, category columns]; negative is missing, `levels` is any value outside the list."""
+        ...
+
     @property
-    def label(self) -> NDArray[np.int8]: ...
+    def label(self) -> NDArray[np.int8]:
+        """int8 [rows], 0 or 1."""
+        ...
+
     @property
-    def offsets(self) -> NDArray[np.int64]: ...
+    def offsets(self) -> NDArray[np.int64]:
+        """int64 [units + 1]; unit u owns rows offsets[u] … offsets[u+1]−1."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
