@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from fedcrm.crypto.encoding import clamp_bound
-from fedcrm.errors import PrivacyParameterError
-from fedcrm.privacy.accountant import Accountant, round_up
+from fedcrm.errors import ParameterError, PrivacyParameterError
+from fedcrm.privacy.accountant import Accountant
 from fedcrm.privacy.mechanism import FINEST_NORM_BITS, SumMechanism
 
 _HEADROOM = 1 - 1e-9
 """Rounding and the cost of summing shares stay below this, so a plan never exceeds its budget by a last digit."""
 
 _LARGEST_NOISE_BITS = 20
+_WIDEST_GRID_BITS = 64
 _SMALLEST_SHARE_VARIANCE = 64
 """From here on a sum of shares costs less than 10^-200 more than a discrete Gaussian in each coordinate."""
 
@@ -50,7 +51,7 @@ def planned_rho(noise_multipliers: Sequence[float], *, spare_attempts: int) -> f
     return (math.fsum(each) + spare_attempts * max(each)) / _HEADROOM
 
 
-def mechanism_for(
+def mechanism_for(  # noqa: PLR0913 (the public numbers of a release are that many)
     *,
     dimension: int,
     clipping_norm: float,
@@ -59,6 +60,7 @@ def mechanism_for(
     honest_shares: int,
     participants: int,
     units_magnitude: int,
+    plaintext_bits: int = 32,
 ) -> SumMechanism:
     """The finest grid that public numbers allow, with noise shares rounded up to whole grid variances.
 
@@ -73,6 +75,7 @@ def mechanism_for(
         honest_shares: m − c.
         participants: n of the roster.
         units_magnitude: Order of magnitude of all units in the federation.
+        plaintext_bits: log2 T of the scheme's parameters.
 
     Guarantee: the noise multiplier of the result is at least the one asked for.
 
@@ -87,9 +90,9 @@ def mechanism_for(
         )
     norm, sigma = Fraction(clipping_norm), Fraction(clipping_norm) * Fraction(noise_multiplier)
     finest = min(_bits(Fraction(2**FINEST_NORM_BITS) / norm), _bits(Fraction(2**_LARGEST_NOISE_BITS) / sigma))
-    for grid_bits in range(min(finest, 100), max(finest - 64, -101), -1):
+    for grid_bits in range(min(finest, _WIDEST_GRID_BITS), -_WIDEST_GRID_BITS - 1, -1):
         variance = max(math.ceil((Fraction(2) ** grid_bits * sigma) ** 2 / honest_shares), _SMALLEST_SHARE_VARIANCE)
-        clamp = clamp_bound(participants, round_up(Fraction(math.isqrt(participants * variance) + 1)))
+        clamp = _clamp(participants, variance, plaintext_bits)
         if clamp > 0 and Fraction(2) ** grid_bits * Fraction(coordinate_bound) * units_magnitude <= clamp:
             return SumMechanism(
                 dimension=dimension,
@@ -100,6 +103,15 @@ def mechanism_for(
                 clamp=clamp,
             )
     raise _no_grid(f"no grid fits {units_magnitude} units with coordinates up to {coordinate_bound!r}")
+
+
+def _clamp(participants: int, share_variance: int, plaintext_bits: int) -> int:
+    """The clamp under which all participants' sums and noise stay in range; 0 when there is none."""
+    noise_sd = math.nextafter(math.sqrt(participants * share_variance), math.inf)
+    try:
+        return clamp_bound(participants=participants, noise_sd=noise_sd, plaintext_bits=plaintext_bits)
+    except ParameterError:
+        return 0
 
 
 def _bits(steps: Fraction) -> int:

@@ -5,9 +5,9 @@ as spent). Each row's digest covers the row and the digest before it; the newest
 with a key of the vault when there is one, so that rows missing at the end are noticed too.
 
 Which releases still fit is decided by a privacy filter on ρ alone: the sum of ρ over the period may not exceed the ρ of
-the budget's (ε, δ). A filter with that one bound, fixed beforehand, stays valid although later releases are chosen after
-seeing earlier ones (Feldman, Zrnic 2021; Whitehouse, Ramdas, Rogers, Wu 2023); choosing the best Rényi order after the
-fact would not. Guarantees of successive periods add up.
+the budget's (ε, δ). A filter with that one bound, fixed beforehand, stays valid although later releases are chosen
+after seeing earlier ones (Feldman, Zrnic 2021; Whitehouse, Ramdas, Rogers, Wu 2023); choosing the best Rényi order
+after the fact would not. Guarantees of successive periods add up.
 """
 
 from __future__ import annotations
@@ -97,7 +97,6 @@ class Ledger:
     ) -> None:
         self._db, self._accountant, self._head_key = connection, accountant, head_key
         self._entries: list[Entry] = []
-        self._pending: Entry | None = None
         if not read_only:
             with self._transaction():
                 for statement in filter(str.strip, _SCHEMA.split(";")):
@@ -139,26 +138,27 @@ class Ledger:
             purpose=purpose,
             task=task,
         )
-        with self._transaction():
+        with self._transaction() as added:
             before = self._by_release.get(release_id)
             if before is not None:
                 return _same(before, charge)
             if charge.rho > 0:
                 self._check_affordable(charge)
-            self._append(charge)
+            added.append(self._append(charge))
         self._by_release[release_id] = charge
         return charge
 
     def set_budget(self, budget: Budget, *, now: datetime) -> None:
         """Put a budget in force. What the running period has spent stays counted, whatever start the new one names."""
         at = self._monotone(now)
-        with self._transaction():
-            self._append(BudgetChange(at=at, budget=budget, carried=_running(self._change(), at)))
+        change = BudgetChange(at=at, budget=budget, carried=_running(self._change(), at))
+        with self._transaction() as added:
+            added.append(self._append(change))
 
     def void_period(self, *, reason: str, now: datetime) -> None:
         """Count the whole running period as spent (a restored copy cannot know what was given since)."""
-        with self._transaction():
-            self._append(Void(at=self._monotone(now), reason=reason))
+        with self._transaction() as added:
+            added.append(self._append(Void(at=self._monotone(now), reason=reason)))
 
     def standing(self, *, now: datetime) -> Standing:
         """Budget, spent and remaining ρ of the period that `now` lies in."""
@@ -260,7 +260,7 @@ class Ledger:
         at = utc(now)
         return max(at, self._entries[-1].at) if self._entries else at
 
-    def _append(self, entry: Entry) -> None:
+    def _append(self, entry: Entry) -> Entry:
         """Write one row and the new head inside the caller's transaction; remembered only once committed."""
         seq, previous = len(self._entries) + 1, self._head_digest()
         kind, body = body_of(entry)
@@ -271,7 +271,7 @@ class Ledger:
         self._db.execute(
             "INSERT INTO ledger_head VALUES (1, ?, ?) ON CONFLICT DO UPDATE SET seq = ?, mac = ?", head * 2
         )
-        self._pending = entry
+        return entry
 
     def _head_digest(self) -> bytes:
         row = self._db.execute("SELECT seq, digest FROM ledger ORDER BY seq DESC LIMIT 1").fetchone()
@@ -284,19 +284,18 @@ class Ledger:
         return hmac.digest(self._head_key, b"fedcrm ledger head 1" + seq.to_bytes(8, "big") + digest, hashlib.sha256)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """One durable transaction: everything inside is on disk when it ends, or nothing is."""
-        self._pending = None
+    def _transaction(self) -> Iterator[list[Entry]]:
+        """One durable transaction: all of it is on disk when it ends, or nothing is. Yields the rows it adds."""
+        added: list[Entry] = []
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield
+            yield added
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        if self._pending is not None:
-            self._entries.append(self._pending)
+        self._entries.extend(added)
 
     def _read(self) -> list[Entry]:
         """All rows, each checked against the one before; raises LedgerDamaged."""

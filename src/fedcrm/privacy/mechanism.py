@@ -211,8 +211,7 @@ class _Encoder:
             good = np.isfinite(quality)
             q = np.clip(np.where(good, quality, 0.0), 0.0, 1.0)
             scaled, factor = norms * q, self._scale * q
-        long: NDArray[np.bool_] = np.greater(scaled, self._norm)
-        factor[long] *= self._norm / scaled[long]
+        factor *= self._norm / np.maximum(scaled, self._norm)
         return factor, good
 
     def _encode_carefully(

@@ -1,8 +1,8 @@
 """A participant's weight: where its data's quality and its privacy budget meet.
 
 With noise σ and clipping norm C public, a release at weight w costs w²·ρ_release. So a participant whose budget is ρ_i
-carries a run that costs ρ_ref at full weight when w ≤ √(ρ_i/ρ_ref), which is σ/(C·z_i) for the noise multiplier z_i that
-its own budget asks for. Nothing of this leaves the participant; the operator is told before the first round.
+carries a run that costs ρ_ref at full weight when w ≤ √(ρ_i/ρ_ref), which is σ/(C·z_i) for the noise multiplier z_i
+that its own budget asks for. Nothing of this leaves the participant; the operator is told before the first round.
 """
 
 from __future__ import annotations
