@@ -5,8 +5,8 @@ Each state has only the steps that make sense in it. This module imports nothing
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,9 @@ class Committee:
         wanted = frozenset(contributors)
         return tuple(sorted(name for name, dealers in self.held.items() if wanted <= dealers))
 
-    def active_set(self, manifest: Manifest, contributors: Iterable[str], *, answering: Iterable[str]) -> tuple[int, ...]:
+    def active_set(
+        self, manifest: Manifest, contributors: Iterable[str], *, answering: Iterable[str]
+    ) -> tuple[int, ...]:
         """The points of t holders who can open a sum of these contributors and answered a moment ago.
 
         Raises:
@@ -207,7 +209,9 @@ class Opening:
                 contributors=len(self.statement.contributors),
             )
         except NoiseBoundError as error:
-            raise _dead("the decoding noise is out of bounds: a contribution or a share is not what it claims") from error
+            raise _dead(
+                "the decoding noise is out of bounds: a contribution or a share is not what it claims"
+            ) from error
 
 
 def _dead(what: str) -> AttemptFailed:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 from fedcrm.errors import EpochRefused, MalformedMessage, SignatureRefused, StaleMessage
 from fedcrm.protocol.digest import digest
-from fedcrm.protocol.manifest import Manifest
 from fedcrm.protocol.messages import HolderKey, Post, same
 from fedcrm.protocol.release import Descriptor, ReleaseParts
 
@@ -88,9 +87,11 @@ def public_vector(release_id: bytes, participant: str) -> list[int]:
     return [int.from_bytes(r[:8], "big") % TEST_CLAMP - half for r in raw]
 
 
-def probe_descriptor(epoch: Epoch, *, index: int) -> Descriptor:
-    """The descriptor of the epoch's test release `index`: fixed but for its parts."""
-    parts = ReleaseParts(kind="test", manifest=epoch.manifest, epoch=epoch.id, run=epoch.run, round=index, attempt=0)
+def probe_descriptor(epoch: Epoch, *, index: int, attempt: int) -> Descriptor:
+    """The descriptor of a test release of the epoch: fixed but for its index and the setup attempt it belongs to."""
+    parts = ReleaseParts(
+        kind="test", manifest=epoch.manifest, epoch=epoch.id, run=epoch.run, round=index, attempt=attempt
+    )
     return Descriptor(
         parts=parts,
         task=TEST_TASK,
@@ -104,5 +105,3 @@ def probe_descriptor(epoch: Epoch, *, index: int) -> Descriptor:
         clamp=TEST_CLAMP,
         deadline=60,
     )
-
-

@@ -6,8 +6,8 @@ Each rule is a function of its own, named after what it refuses; SECURITY.md has
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Iterable, Mapping
 
 from fedcrm.crypto.scheme import ThresholdScheme
 from fedcrm.crypto.sealing import EpochKey, derive, open_seal, pair_mask_key

@@ -206,7 +206,9 @@ def read_manifest(text: str, *, pinned: bytes | None, where: str = "manifest") -
         raise ManifestError([problem], where=where) from error
     check_manifest(manifest, where=where)
     if not verify(manifest.coordinator, SIGNATURE_DOMAIN, manifest.digest, signature):
-        raise ManifestError([Problem("signature", "does not fit", "ask the coordinator for the file again")], where=where)
+        raise ManifestError(
+            [Problem("signature", "does not fit", "ask the coordinator for the file again")], where=where
+        )
     if pinned is not None and pinned != manifest.digest:
         problem = Problem("digest", "is not the accepted one", "read what changed, then accept the new manifest")
         raise ManifestError([problem], where=where)
@@ -225,7 +227,9 @@ def _plain(manifest: Manifest) -> dict[str, Any]:
 
 def _parse(raw: dict[str, Any]) -> Manifest:
     raw["coordinator"] = bytes.fromhex(raw["coordinator"])
-    raw["members"] = tuple(Member(name=m.pop("name"), identity=bytes.fromhex(m.pop("identity")), **m) for m in raw["members"])
+    raw["members"] = tuple(
+        Member(name=m.pop("name"), identity=bytes.fromhex(m.pop("identity")), **m) for m in raw["members"]
+    )
     raw["committee"], raw["tasks"] = tuple(raw["committee"]), tuple(raw["tasks"])
     raw["parameters"] = SchemeParameters(**raw["parameters"])
     return Manifest(**raw)

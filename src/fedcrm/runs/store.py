@@ -16,7 +16,8 @@ from fedcrm.errors import RunStoreError
 
 _TABLES = """
 create table if not exists facts (name text primary key, value blob not null) strict;
-create table if not exists dead_attempts (round integer, attempt integer, cause text, primary key (round, attempt)) strict;
+create table if not exists dead_attempts (
+  round integer, attempt integer, cause text, primary key (round, attempt)) strict;
 create table if not exists statements (release blob primary key, statement text not null) strict;
 create table if not exists checkpoints (round integer primary key, state blob not null) strict;
 create table if not exists transcript (
@@ -24,6 +25,9 @@ create table if not exists transcript (
   opened blob not null, previous blob not null, hash blob not null) strict;
 """
 _START = bytes(32)
+
+SETUP = -1
+"""The round index under which epoch setups are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,9 @@ class RunStore:
     def __enter__(self) -> RunStore:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._db.close()
 
     def remember(self, name: str, value: bytes) -> bytes:
@@ -75,14 +81,19 @@ class RunStore:
         stored: bytes = self._db.execute("select value from facts where name = ?", (name,)).fetchone()[0]
         return stored
 
+    def recall(self, name: str) -> bytes | None:
+        """A fact of the run, or None."""
+        row = self._db.execute("select value from facts where name = ?", (name,)).fetchone()
+        return None if row is None else bytes(row[0])
+
     def attempt(self, round_index: int) -> int:
         """The attempt to make at a round: one after the last dead one."""
         row = self._db.execute("select max(attempt) from dead_attempts where round = ?", (round_index,)).fetchone()
         return 0 if row[0] is None else int(row[0]) + 1
 
     def dead_attempts(self) -> int:
-        """How many attempts of the whole run are dead."""
-        return int(self._db.execute("select count(*) from dead_attempts").fetchone()[0])
+        """How many attempts at releases are dead in the whole run."""
+        return int(self._db.execute("select count(*) from dead_attempts where round >= 0").fetchone()[0])
 
     def bury(self, round_index: int, attempt: int, *, cause: str) -> None:
         """Record that an attempt is dead."""
