@@ -1,0 +1,1 @@
+"""Threshold encryption over `lattice/`, encoding, discrete noise, signing identities and sealed values."""
