@@ -41,7 +41,7 @@ class LatticeBuildHook(BuildHookInterface[Any]):
 
 def build_library(root: Path) -> None:
     """Compile always (Go's own cache makes that quick), beside the target, then replace: never stale, never half."""
-    target = root / LIBRARY
+    target = root.resolve() / LIBRARY
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".lattice-") as work:
         fresh = Path(work) / target.name
         run_go(["build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", str(fresh), "."], root / "lattice")
