@@ -202,6 +202,12 @@ class ChargeConflict(FedCRMError):
     code = "FED-205"
 
 
+class LedgerUnwritable(FedCRMError):
+    """A row could not be written to the privacy ledger, so nothing was charged and nothing may leave."""
+
+    code = "FED-206"
+
+
 class VaultError(FedCRMError):
     """The vault cannot be used as asked."""
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from fedcrm.errors import BudgetExceeded, ChargeConflict
+from fedcrm.errors import BudgetExceeded, ChargeConflict, LedgerUnwritable
 from fedcrm.privacy.accountant import Accountant, ReleaseEvent
 from fedcrm.privacy.budget import Budget, utc
 from fedcrm.privacy.entries import GENESIS, BudgetChange, Charge, Entry, Void, body_of, damaged, digest_of, entry_from
@@ -287,15 +287,25 @@ class Ledger:
     def _transaction(self) -> Iterator[list[Entry]]:
         """One durable transaction: all of it is on disk when it ends, or nothing is. Yields the rows it adds."""
         added: list[Entry] = []
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield added
             self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise LedgerUnwritable(
+                f"the ledger cannot be written ({error})",
+                why="what is not on record may not leave",
+                fix="make room on the disk and check the vault file's owner and mode",
+            ) from error
         except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
         self._entries.extend(added)
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def _read(self) -> list[Entry]:
         """All rows, each checked against the one before; raises LedgerDamaged."""

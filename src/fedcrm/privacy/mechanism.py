@@ -218,10 +218,10 @@ class _Encoder:
         self, block: NDArray[np.float64], quality: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.float64], int]:
         """The rare block with NaN, infinity or a norm beyond float64: such rows become zero, or are scaled first."""
-        finite = np.isfinite(block).all(axis=1)
+        finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(block), axis=1)
         tame = np.where(finite[:, None], block, 0.0)
-        largest = np.abs(tame).max(axis=1, initial=0.0)
-        huge = largest > 1e100
+        largest: NDArray[np.float64] = np.abs(tame).max(axis=1, initial=0.0)
+        huge = np.flatnonzero(largest > 1e100)
         tame[huge] /= largest[huge, None] / max(1.0, self._norm)
         quality = np.where(finite, 1.0 if quality is None else quality, np.nan)
         return self.encode(tame, quality)
@@ -236,7 +236,8 @@ class _Encoder:
         integers[self._over(integers)] = 0.0
 
     def _over(self, integers: NDArray[np.float64]) -> NDArray[np.intp]:
-        return np.flatnonzero(~(np.einsum("ij,ij->i", integers, integers) <= self._bound))
+        squares: NDArray[np.float64] = np.einsum("ij,ij->i", integers, integers)
+        return np.flatnonzero(~(squares <= self._bound))
 
 
 def _rows_per_block(dimension: int) -> int:
