@@ -231,6 +231,10 @@ class Ledger:
             raise damaged(len(entries), "the stored rows are not those this process wrote")
         return len(entries)
 
+    def head_digest(self) -> bytes:
+        """Digest of the newest row: whoever noted it can later tell that nothing before it was changed."""
+        return self._head_digest()
+
     def export(self) -> list[dict[str, object]]:
         """Every row as plain values with its digest in hex, for an auditor; the chain can be recomputed from it."""
         rows = self._db.execute("SELECT seq, kind, body, digest FROM ledger ORDER BY seq")
