@@ -1,4 +1,4 @@
-"""What an engine is asked to do, what it reports on the way, and what it gives back. Every engine takes the same job."""
+"""What an engine is asked to do, what it reports on the way, what it gives back. Every engine takes the same job."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """All roles in one process: real messages (serialised and parsed), real cryptography, real ledgers, a real run store.
 
-The folder of a run holds `manifest.toml`, `coordinator.sqlite` and one folder per participant with its vault and keys. A run
-that was killed goes on from there: every step repeats its bytes or was never sent.
+The folder of a run holds `manifest.toml`, `coordinator.sqlite` and one folder per participant with its vault and keys.
+A run that was killed goes on from there: every step repeats its bytes or was never sent.
 """
 
 from __future__ import annotations

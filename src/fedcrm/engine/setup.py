@@ -1,4 +1,4 @@
-"""Epoch setup over in-process sites: fresh keys, sealed shares, test releases. Repeated after a kill, it repeats itself."""
+"""Epoch setup over in-process sites: fresh keys, sealed shares, test releases. After a kill it repeats itself."""
 
 from __future__ import annotations
 

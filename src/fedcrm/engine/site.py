@@ -64,12 +64,16 @@ class Site:
 
 
 def open_site(folder: Path, name: str, *, now: datetime) -> Site:
-    """Open a participant's folder, or make it with fresh keys."""
+    """Open a participant's folder, or make it with fresh keys.
+
+    The identity is written last: with it there, a vault that is missing is an error and never made anew, because a new
+    vault would forget what was spent.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    identity = Identity(_secret_file(folder / "identity.key"))
-    _secret_file(folder / "vault.key")
-    vault = SqliteVault.open(folder / "vault.sqlite", key=key_from_file(folder / "vault.key"), now=now)
-    return Site(name, identity, vault)
+    fresh = not (folder / "identity.key").exists()
+    key = _secret_file(folder / "vault.key")
+    vault = SqliteVault.open(folder / "vault.sqlite", key=key, now=now, create=fresh)
+    return Site(name, Identity(_secret_file(folder / "identity.key")), vault)
 
 
 def coordinator_identity(folder: Path) -> Identity:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from fedcrm.crypto.identity import Identity, verify
 from fedcrm.crypto.scheme import SchemeParameters
@@ -235,7 +236,7 @@ def _parse(raw: dict[str, Any]) -> Manifest:
     return Manifest(**raw)
 
 
-def _validation_problem(error: Any) -> Problem:
+def _validation_problem(error: ErrorDetails) -> Problem:
     return Problem(".".join(str(part) for part in error["loc"]) or "file", error["msg"], "mend this key")
 
 

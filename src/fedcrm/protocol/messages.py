@@ -171,8 +171,10 @@ def same(expected: bytes, given: bytes, *, what: str, sender: str) -> None:
 
 
 def _envelope(data: bytes, kind: str) -> tuple[str, bytes, bytes]:
+    if len(data) > LARGEST_MESSAGE:
+        raise _malformed(f"{len(data)} bytes are more than any message has", "")
     try:
-        version, given, name, raw, signature = msgpack.unpackb(data, max_buffer_size=LARGEST_MESSAGE, use_list=False)
+        version, given, name, raw, signature = msgpack.unpackb(data, use_list=False)
         fits = [isinstance(version, int), isinstance(given, str), isinstance(name, str)]
         if not (all(fits) and isinstance(raw, bytes) and isinstance(signature, bytes)):
             raise ValueError("fields of the wrong type")
@@ -187,7 +189,7 @@ def _envelope(data: bytes, kind: str) -> tuple[str, bytes, bytes]:
 
 def _body(raw: bytes, kind: type[Body], sender: str) -> Body:
     try:
-        return kind.model_validate(msgpack.unpackb(raw, max_buffer_size=LARGEST_MESSAGE, use_list=False))
+        return kind.model_validate(msgpack.unpackb(raw, use_list=False))
     except (ValidationError, ValueError, TypeError, msgpack.UnpackException) as error:
         fields = [".".join(map(str, e["loc"])) for e in error.errors()] if isinstance(error, ValidationError) else []
         raise _malformed(f"its fields do not fit: {', '.join(fields) or type(error).__name__}", sender) from error

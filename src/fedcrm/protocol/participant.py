@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcrm.crypto.encoding import clamp_bound
+from fedcrm.crypto.encoding import centred, clamp_bound
 from fedcrm.crypto.noise import discrete_gaussian
 from fedcrm.crypto.scheme import ThresholdScheme
 from fedcrm.crypto.sealing import derive, seal
@@ -50,13 +50,17 @@ PAYLOAD = "query payload"
 class NoiseSource(Protocol):
     """Draws one noise share; deployed code has `discrete_gaussian` here and nothing else."""
 
-    def __call__(self, *, variance: int, size: int, stream_key: bytes) -> NDArray[np.int64]: ...
+    def __call__(self, *, variance: int, size: int, stream_key: bytes) -> NDArray[np.int64]:
+        """int64 [size] of the given variance, determined by the 32-byte key."""
+        ...
 
 
 class Books(Protocol):
     """What the role needs of the participant's privacy ledger."""
 
-    def remaining_rho(self, *, task: str, now: datetime) -> float: ...
+    def remaining_rho(self, *, task: str, now: datetime) -> float:
+        """ρ the task may still spend in the running period."""
+        ...
 
     def charge(  # noqa: PLR0913 (every part is evidence of one charge)
         self,
@@ -70,7 +74,9 @@ class Books(Protocol):
         purpose: str,
         task: str,
         now: datetime,
-    ) -> object: ...
+    ) -> object:
+        """Record a release's cost durably, once per release id; raises BudgetExceeded when it does not fit."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -287,7 +293,7 @@ def encrypted(within: EpochParticipant, descriptor: Descriptor, values: NDArray[
         within.secret,
         release_id=descriptor.parts.release_id,
         descriptor_digest=descriptor.digest,
-        plaintext=values,
+        plaintext=centred(values, plaintext_bits=participant.scheme.parameters.plaintext_bits),
     )
     contribute_once(participant.vault, within.epoch, descriptor, digest("contribution", descriptor.digest, ciphertext))
     body = Contribution(release_id=descriptor.parts.release_id, descriptor=descriptor.digest, ciphertext=ciphertext)

@@ -1,0 +1,1 @@
+"""Small stand-ins and adversaries' tools that several tests share; none of them is imported by the package."""
