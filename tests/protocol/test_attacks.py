@@ -1,7 +1,7 @@
 """Every attack of the protocol as an adversary: it succeeds when its rule is switched off and fails when it is on.
 
-Attacks at the level of ring elements (redundant shares without masks, mixed sets, unreduced shares, the textbook scheme's
-(0, 2^50) message) are Go tests in `lattice/`. Rules are switched off here by replacing the rule's own function.
+Attacks at the level of ring elements (redundant shares without masks, mixed sets, unreduced shares, the textbook
+scheme's (0, 2^50) message) are Go tests in `lattice/`. Rules are switched off here by replacing the rule's own function.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def open_for(running: Running, statement: Statement, holders: list[str]) -> dict
     return shares
 
 
-def statement_for(
+def _statement_for(
     running: Running, descriptor: Descriptor, names: tuple[str, ...], active: tuple[str, ...]
 ) -> Statement:
     return Statement(
@@ -74,7 +74,7 @@ def statement_for(
     )
 
 
-def combined(running: Running, statement: Statement, ciphertexts: list[bytes], shares: dict[int, bytes]) -> list[int]:
+def _combined(running: Running, statement: Statement, ciphertexts: list[bytes], shares: dict[int, bytes]) -> list[int]:
     opened = SCHEME.combine(
         SCHEME.add(ciphertexts),
         shares,
@@ -85,7 +85,7 @@ def combined(running: Running, statement: Statement, ciphertexts: list[bytes], s
     return [int(value) for value in opened]
 
 
-def ciphertext(running: Running, envelope: bytes) -> bytes:
+def _ciphertext(running: Running, envelope: bytes) -> bytes:
     return running.federation.post(COORDINATOR).read(envelope, Contribution)[1].ciphertext
 
 
@@ -98,12 +98,12 @@ def test_two_encryptions_under_one_id_are_never_sent(
     first, second = vectors_for(["a", "b"], dimension=D).values()
     if not rule:
         off(monkeypatch, participant_role, "contribute_once")
-    sent = [ciphertext(nine, nine.contribution("org00", descriptor, first))]
+    sent = [_ciphertext(nine, nine.contribution("org00", descriptor, first))]
     if rule:
         with pytest.raises(SecondUse):
             nine.contribution("org00", descriptor, second)
         return
-    sent.append(ciphertext(nine, nine.contribution("org00", descriptor, second)))
+    sent.append(_ciphertext(nine, nine.contribution("org00", descriptor, second)))
     difference = decoded(SCHEME.parameters, added(SCHEME.parameters, *sent, factors=[1, -1]), D)
     assert difference == list(first - second)
 
@@ -117,17 +117,17 @@ def test_two_statements_of_one_id_are_not_both_answered(
     descriptor = nine.descriptor(round_index=110 + rule)
     vectors = vectors_for(names, dimension=D)
     contributions = nine.gathered(descriptor, vectors).contributions
-    everyone = statement_for(nine, descriptor, names, nine.active())
-    others = statement_for(nine, descriptor, tuple(n for n in names if n != victim), nine.active())
+    everyone = _statement_for(nine, descriptor, names, nine.active())
+    others = _statement_for(nine, descriptor, tuple(n for n in names if n != victim), nine.active())
     if not rule:
         off(monkeypatch, holder_role, "answer_once")
-    whole = combined(nine, everyone, list(contributions.values()), open_for(nine, everyone, list(nine.active())))
+    whole = _combined(nine, everyone, list(contributions.values()), open_for(nine, everyone, list(nine.active())))
     if rule:
         with pytest.raises(SecondUse):
             open_for(nine, others, list(nine.active()))
         return
     rest = [c for n, c in contributions.items() if n != victim]
-    without = combined(nine, others, rest, open_for(nine, others, list(nine.active())))
+    without = _combined(nine, others, rest, open_for(nine, others, list(nine.active())))
     assert [a - b for a, b in zip(whole, without, strict=True)] == list(vectors[victim])
 
 
@@ -142,11 +142,11 @@ def test_a_threshold_that_allows_two_disjoint_active_sets_is_refused(rule: bool)
     running, names, victim = federation.set_up(), federation.names, "org02"
     descriptor, vectors = running.descriptor(), vectors_for(federation.names, dimension=D)
     contributions = running.gathered(descriptor, vectors).contributions
-    everyone = statement_for(running, descriptor, names, names[:3])
-    others = statement_for(running, descriptor, tuple(n for n in names if n != victim), names[3:])
-    whole = combined(running, everyone, list(contributions.values()), open_for(running, everyone, list(names[:3])))
+    everyone = _statement_for(running, descriptor, names, names[:3])
+    others = _statement_for(running, descriptor, tuple(n for n in names if n != victim), names[3:])
+    whole = _combined(running, everyone, list(contributions.values()), open_for(running, everyone, list(names[:3])))
     rest = [c for n, c in contributions.items() if n != victim]
-    without = combined(running, others, rest, open_for(running, others, list(names[3:])))
+    without = _combined(running, others, rest, open_for(running, others, list(names[3:])))
     assert [a - b for a, b in zip(whole, without, strict=True)] == list(vectors[victim])
 
 
@@ -156,13 +156,13 @@ def test_a_cohort_below_the_minimum_is_not_opened(nine: Running, monkeypatch: py
     descriptor = nine.descriptor(round_index=120 + rule)
     vectors = vectors_for(["org05"], dimension=D)
     contributions = nine.gathered(descriptor, vectors).contributions
-    alone = statement_for(nine, descriptor, ("org05",), nine.active())
+    alone = _statement_for(nine, descriptor, ("org05",), nine.active())
     if rule:
         with pytest.raises(StatementRefused, match="fewer than m = 8"):
             open_for(nine, alone, list(nine.active()))
         return
     off(monkeypatch, holder_role, "check_cohort")
-    assert combined(nine, alone, list(contributions.values()), open_for(nine, alone, list(nine.active()))) == list(
+    assert _combined(nine, alone, list(contributions.values()), open_for(nine, alone, list(nine.active()))) == list(
         vectors["org05"]
     )
 
@@ -173,7 +173,7 @@ def test_a_member_named_twice_does_not_fill_a_cohort(
 ) -> None:
     """A list that repeats the victim would reach m with a single honest contribution."""
     descriptor = nine.descriptor(round_index=122 + rule)
-    padded = statement_for(nine, descriptor, ("org05",) * 8, nine.active())
+    padded = _statement_for(nine, descriptor, ("org05",) * 8, nine.active())
     if rule:
         with pytest.raises(StatementRefused, match="not distinct"):
             open_for(nine, padded, list(nine.active()))
@@ -182,7 +182,7 @@ def test_a_member_named_twice_does_not_fill_a_cohort(
     vectors = vectors_for(["org05"], dimension=D)
     (sent,) = nine.gathered(descriptor, vectors).contributions.values()
     shares = open_for(nine, padded, list(nine.active()))
-    assert combined(nine, padded, [sent] * 8, shares) == [8 * int(v) for v in vectors["org05"]]
+    assert _combined(nine, padded, [sent] * 8, shares) == [8 * int(v) for v in vectors["org05"]]
 
 
 @BOTH
@@ -197,17 +197,17 @@ def test_holders_told_different_cohorts_open_nothing(
     names = nine.federation.names
     descriptor = nine.descriptor(round_index=130 + rule)
     vectors = vectors_for(names, dimension=D)
-    contributions = nine.gathered(descriptor, vectors).contributions
-    told = statement_for(nine, descriptor, names, nine.active())
+    nine.gathered(descriptor, vectors)
+    told = _statement_for(nine, descriptor, names, nine.active())
     if not rule:
         off(monkeypatch, holder_role.EpochHolder, "_masks", unbound_masks)
     other_names = (*names[:7], names[8])
-    other = statement_for(nine, descriptor, other_names, nine.active())
+    other = _statement_for(nine, descriptor, other_names, nine.active())
     shares = open_for(nine, told, list(nine.active()[:-1]))
     shares |= open_for(nine, other, [nine.active()[-1]])
     leak = added(SCHEME.parameters, *shares.values())
     honest_key_part = secret_part(nine, descriptor, told, other)
-    error = max(abs(value) for value in centred_difference(leak, honest_key_part))
+    error = max(abs(value) for value in _centred_difference(leak, honest_key_part))
     assert (error < 1 << 27) is (not rule)
 
 
@@ -245,7 +245,7 @@ def secret_part(running: Running, descriptor: Descriptor, told: Statement, other
     return added(SCHEME.parameters, *parts)
 
 
-def centred_difference(left: list[int], right: list[int]) -> list[int]:
+def _centred_difference(left: list[int], right: list[int]) -> list[int]:
     q = SCHEME.parameters.modulus
     return [(a - b + q // 2) % q - q // 2 for a, b in zip(left, right, strict=True)]
 
@@ -259,13 +259,13 @@ def test_a_test_flag_on_a_real_id_opens_nothing(nine: Running, monkeypatch: pyte
     vectors = vectors_for(["org05"], dimension=D)
     contributions = nine.gathered(descriptor, vectors).contributions
     flagged = descriptor.parts.model_copy(update={"kind": "test"})
-    alone = statement_for(nine, descriptor, ("org05",), nine.active()).model_copy(update={"parts": flagged})
+    alone = _statement_for(nine, descriptor, ("org05",), nine.active()).model_copy(update={"parts": flagged})
     shares = open_for(nine, alone, list(nine.active()))
     if rule:
         with pytest.raises(FedCRMError, match="FED-303"):
-            combined(nine, alone, list(contributions.values()), shares)
+            _combined(nine, alone, list(contributions.values()), shares)
         return
-    assert combined(nine, alone, list(contributions.values()), shares) == list(vectors["org05"])
+    assert _combined(nine, alone, list(contributions.values()), shares) == list(vectors["org05"])
 
 
 def kindless_id(parts: ReleaseParts) -> bytes:
@@ -307,7 +307,7 @@ def test_descriptors_that_differ_per_participant_open_nothing(
     vectors = vectors_for(nine.federation.names, dimension=D)
     gathering = nine.gathering(shown)
     for name, values in vectors.items():
-        sent = ciphertext(nine, nine.contribution(name, special if name == "org03" else shown, values))
+        sent = _ciphertext(nine, nine.contribution(name, special if name == "org03" else shown, values))
         gathering.contributions[name] = sent
     opening = nine.answered(gathering.opening(vectors, nine.points(nine.active())))
     if rule:
@@ -370,7 +370,7 @@ def noised(running: Running, descriptor: Descriptor, values: np.ndarray) -> byte
     real = replace(within, participant=replace(within.participant, noise=participant_role.discrete_gaussian))
     training = participant_role.TrainingParticipant(real, None, None, None, None)  # type: ignore[arg-type]
     noise = training._noise_share(descriptor, values)
-    return ciphertext(running, participant_role.encrypted(real, descriptor, values + noise))
+    return _ciphertext(running, participant_role.encrypted(real, descriptor, values + noise))
 
 
 @pytest.mark.parametrize("damage", ["short", "long", "coefficient Q", "other parameters", "empty"])
@@ -378,7 +378,7 @@ def test_malformed_ring_elements_are_refused_and_the_sender_named(nine: Running,
     """Foreign ring elements are parsed by us: exact length, every coefficient below Q, this federation's parameters."""
     descriptor = nine.descriptor(round_index=180)
     gathering = nine.gathering(descriptor)
-    good = ciphertext(nine, nine.contribution("org00", descriptor, np.zeros(D, np.int64)))
+    good = _ciphertext(nine, nine.contribution("org00", descriptor, np.zeros(D, np.int64)))
     bad = {
         "short": good[:-1],
         "long": good + b"\0",
@@ -423,7 +423,7 @@ def test_a_statement_about_foreign_parts_is_refused(nine: Running) -> None:
     good = nine.descriptor(round_index=190)
     for field in ("manifest", "epoch", "run"):
         parts = good.parts.model_copy(update={field: bytes(32)})
-        statement = statement_for(nine, good, nine.federation.names, nine.active()).model_copy(update={"parts": parts})
+        statement = _statement_for(nine, good, nine.federation.names, nine.active()).model_copy(update={"parts": parts})
         with pytest.raises(StaleMessage):
             open_for(nine, statement, list(nine.active()))
 
@@ -431,7 +431,7 @@ def test_a_statement_about_foreign_parts_is_refused(nine: Running) -> None:
 def test_statements_with_a_wrong_active_set_are_refused(nine: Running) -> None:
     """A holder answers only for t distinct holders of its epoch with itself among them."""
     descriptor = nine.descriptor(round_index=191)
-    good = statement_for(nine, descriptor, nine.federation.names, nine.active())
+    good = _statement_for(nine, descriptor, nine.federation.names, nine.active())
     for active in [(1, 2, 3, 4, 5, 6), (1, 1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 6, 10), (2, 3, 4, 5, 6, 7, 8)]:
         with pytest.raises(StatementRefused):
             open_for(nine, good.model_copy(update={"active": active}), ["org00"])
@@ -441,7 +441,7 @@ def test_a_contributor_without_a_held_share_is_refused(nine: Running) -> None:
     """A dealer whose share a holder does not have cannot be in a sum that it opens."""
     running = Federation(4).set_up()
     del running.federation.vaults["org01"].values[(kinds.KEY_SHARE, running.epoch.id, b"org02")]
-    statement = statement_for(running, running.descriptor(), running.federation.names, running.active())
+    statement = _statement_for(running, running.descriptor(), running.federation.names, running.active())
     with pytest.raises(StatementRefused, match="no key share is held of org02"):
         open_for(running, statement, ["org01"])
 

@@ -1,4 +1,4 @@
-"""What an adversary can do with wire objects: unpack coefficients, do arithmetic modulo Q, and decode without a check."""
+"""What an adversary can do with wire objects: unpack coefficients, compute modulo Q, decode without a check."""
 
 from __future__ import annotations
 

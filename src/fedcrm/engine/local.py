@@ -274,7 +274,7 @@ class _Run:
     def _destroy(self) -> None:
         """The run is over: all keys of its epochs are destroyed."""
         epochs = [self._store.recall(f"epoch {attempt}") for attempt in range(self._store.attempt(SETUP))]
-        for epoch in {self._run, *epochs} - {None}:
+        for epoch in {self._run, *filter(None, epochs)}:
             for site in self._sites.values():
                 site.vault.destroy_epoch(epoch)
 

@@ -14,7 +14,7 @@ from fedcrm.engine.setup import Stage
 from fedcrm.engine.site import Site
 from fedcrm.errors import AttemptFailed, FedCRMError
 from fedcrm.protocol.coordinator import Gathering, Opening
-from fedcrm.protocol.messages import Post
+from fedcrm.protocol.messages import OpenRequest, Post
 from fedcrm.protocol.participant import TrainingParticipant
 from fedcrm.protocol.release import Descriptor, Statement
 from fedcrm.runs.store import RunStore
@@ -75,13 +75,14 @@ class Attempt:
         release = gathering.descriptor.parts.release_id
         recorded = self.store.statement(release)
         if recorded is not None:
-            return self._restated(gathering, Statement.model_validate_json(recorded))
+            _, body = self.post.read(recorded, OpenRequest)
+            return self._restated(gathering, body.statement)
         dealers = set(self.stage.committee.dealers(self.post.manifest.threshold))
         contributors = sorted(dealers & set(gathering.contributions))
         answering = [name for name in self.stage.holders if self.present("open", name)]
         active = self.stage.committee.active_set(self.post.manifest, contributors, answering=answering)
         opening = gathering.opening(contributors, active)
-        self.store.record_statement(release, opening.statement.model_dump_json())
+        self.store.record_statement(release, opening.request())
         return opening
 
     def _restated(self, gathering: Gathering, statement: Statement) -> Opening:

@@ -18,7 +18,7 @@ _TABLES = """
 create table if not exists facts (name text primary key, value blob not null) strict;
 create table if not exists dead_attempts (
   round integer, attempt integer, cause text, primary key (round, attempt)) strict;
-create table if not exists statements (release blob primary key, statement text not null) strict;
+create table if not exists statements (release blob primary key, request blob not null) strict;
 create table if not exists checkpoints (round integer primary key, state blob not null) strict;
 create table if not exists transcript (
   round integer primary key, attempt integer not null, release blob not null, statement blob not null,
@@ -99,14 +99,14 @@ class RunStore:
         """Record that an attempt is dead."""
         self._db.execute("insert or ignore into dead_attempts values (?, ?, ?)", (round_index, attempt, cause))
 
-    def statement(self, release: bytes) -> str | None:
-        """The statement recorded for a release id, or None."""
-        row = self._db.execute("select statement from statements where release = ?", (release,)).fetchone()
-        return None if row is None else str(row[0])
+    def statement(self, release: bytes) -> bytes | None:
+        """The signed request to answer a release id's statement, as it was recorded, or None."""
+        row = self._db.execute("select request from statements where release = ?", (release,)).fetchone()
+        return None if row is None else bytes(row[0])
 
-    def record_statement(self, release: bytes, statement: str) -> None:
-        """Record the one statement of a release id before it is put to any holder."""
-        self._db.execute("insert or ignore into statements values (?, ?)", (release, statement))
+    def record_statement(self, release: bytes, request: bytes) -> None:
+        """Record the one signed request for a release id before it is put to any holder."""
+        self._db.execute("insert or ignore into statements values (?, ?)", (release, request))
 
     def checkpoint(self, entry: TranscriptEntry, state: bytes) -> None:
         """Record an opened release and the learner's state after it, in one transaction."""
