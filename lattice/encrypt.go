@@ -50,8 +50,8 @@ func (p *parameters) encrypt(secret []byte, r release, plaintext []int64, out []
 	return parallel(p.blocks(dimension), func(block int) error {
 		packed, count := p.blockRange(out[headerSize:], block, dimension)
 		values := plaintext[min(block*p.degree, dimension):min((block+1)*p.degree, dimension)]
-		pack(packed, p.encryptBlock(key, r, block, values, newStream(seed, block))[:count])
-		return nil
+		element := p.encryptBlock(key, r, block, values, newStream(seed, block))
+		return pack(packed, element[:count], p.modulus)
 	})
 }
 

@@ -49,8 +49,7 @@ func (p *parameters) deal(secret []byte, threshold, holders int, out []byte) err
 		dealer.GenShamirSecretShare(multiparty.ShamirPublicPoint(index+1), polynomial, &share)
 		object := out[index*size : (index+1)*size]
 		p.writeHeader(object, kindKeyShare, p.degree)
-		pack(object[headerSize:], share.Q.Coeffs[0])
-		return nil
+		return pack(object[headerSize:], share.Q.Coeffs[0], p.modulus)
 	})
 }
 
@@ -90,8 +89,7 @@ func (p *parameters) add(objects [][]byte, from, to kind, dimension int, out []b
 		if err != nil {
 			return err
 		}
-		pack(packed, sum)
-		return nil
+		return pack(packed, sum, p.modulus)
 	})
 }
 

@@ -97,10 +97,13 @@ func (p *parameters) blockRange(payload []byte, block, dimension int) ([]byte, i
 	return payload[start : start+packedSize(count)], count
 }
 
-// pack writes coefficients, each below 2^60, as 15 bytes a pair.
-func pack(packed []byte, coefficients []uint64) {
+// pack writes coefficients as 15 bytes a pair. It refuses any that is not fully reduced: the excess of a value that
+// left in [0, 2Q) tells about the key it was computed from.
+func pack(packed []byte, coefficients []uint64, modulus uint64) error {
+	reduced := true
 	for len(coefficients) >= 2 {
 		low, high := coefficients[0], coefficients[1]
+		reduced = reduced && low < modulus && high < modulus
 		binary.LittleEndian.PutUint64(packed, low|high<<60)
 		binary.LittleEndian.PutUint32(packed[8:], uint32(high>>4))
 		binary.LittleEndian.PutUint16(packed[12:], uint16(high>>36))
@@ -108,8 +111,13 @@ func pack(packed []byte, coefficients []uint64) {
 		packed, coefficients = packed[15:], coefficients[2:]
 	}
 	if len(coefficients) == 1 {
+		reduced = reduced && coefficients[0] < modulus
 		binary.LittleEndian.PutUint64(packed, coefficients[0])
 	}
+	if !reduced {
+		return &failure{statusInternal, "a coefficient was not fully reduced"}
+	}
+	return nil
 }
 
 // unpack reads coefficients and refuses any that is not below the modulus: an unreduced one from outside would

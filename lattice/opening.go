@@ -78,8 +78,7 @@ func (p *parameters) open(shareSum []byte, s *statement, out []byte) error {
 				p.addMask(share, newStream(masks[point], block), point > s.point)
 			}
 		}
-		pack(packed, share)
-		return nil
+		return pack(packed, share, p.modulus)
 	})
 }
 

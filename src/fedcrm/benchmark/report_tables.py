@@ -53,7 +53,10 @@ def area(value: float | None) -> str:
 
 def points(value: float) -> str:
     """A difference in points with its sign."""
-    return "–" if isnan(value) else f"{100 * value:+.1f}".replace("-", "−")
+    if isnan(value):
+        return "–"
+    shown = f"{100 * value:+.1f}"
+    return "0.0" if shown in ("+0.0", "-0.0") else shown.replace("-", "−")
 
 
 def difference(value: Difference) -> dict[str, str]:

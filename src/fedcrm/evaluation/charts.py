@@ -17,14 +17,14 @@ import vl_convert
 Records = Sequence[Mapping[str, str | float | None]]
 
 INK, QUIET, LINE = "#1c2024", "#6a7078", "#d9dce0"
-LOCAL, CENTRALISED, FEDERATED = "#8b6f47", "#4a5568", "#0b7285"
+LOCAL, CENTRALISED, FEDERATED = "#b3722e", "#2b3036", "#0b8296"
 LIGHT_FEDERATED = "#b9dde3"
 DARK: Mapping[str, str] = {
     INK: "#e8eaed",
     QUIET: "#9aa1ab",
     LINE: "#363b42",
-    LOCAL: "#d2ad77",
-    CENTRALISED: "#a9b4c4",
+    LOCAL: "#e0a45e",
+    CENTRALISED: "#d3d8df",
     FEDERATED: "#4cc3d6",
     LIGHT_FEDERATED: "#1f4a52",
 }
@@ -49,16 +49,15 @@ def auc_by_organisation(records: Records, order: Sequence[str], *, width: int) -
     base = alt.Chart(_data(records)).encode(
         y=alt.Y("organisation:N", sort=list(order), title=None, scale=alt.Scale(paddingInner=0.35)),
         yOffset=alt.YOffset("model:N", sort=models),
-        color=alt.Color("model:N", scale=hue, legend=None),
+        color=alt.Color("model:N", scale=hue, legend=_legend()),
     )
-    bars = base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(
+    bars = base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(
         x=alt.X("low:Q", title="AUC on held-out rows", scale=alt.Scale(zero=False, nice=True)), x2="high:Q"
     )
     shapes = alt.Scale(domain=models, range=["circle", "diamond", "circle"])
     points = base.mark_point(size=54, filled=True, opacity=1).encode(
         x="auc:Q",
         shape=alt.Shape("model:N", scale=shapes, legend=_legend()),
-        color=alt.Color("model:N", scale=hue, legend=_legend()),
     )
     return _sized(alt.layer(bars, points), width, 38 * len(order))
 
@@ -114,12 +113,12 @@ def _data(records: Records) -> alt.InlineData:
 
 
 def _legend() -> alt.Legend:
-    return alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=70, symbolOpacity=1)
+    return alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=70, columnPadding=22)
 
 
 def _sized(chart: Any, width: int, height: int) -> Chart:  # noqa: ANN401 (altair has no name for what can be configured)
     narrow = width < _NARROW
-    labels = 96 if narrow else 170
+    labels = 112 if narrow else 180
     sized: Chart = (
         chart.properties(width=width - labels - 24, height=height, background="transparent", padding=4)
         .configure(font=FONT)
@@ -133,7 +132,7 @@ def _sized(chart: Any, width: int, height: int) -> Chart:  # noqa: ANN401 (altai
             labelFontSize=12,
             titleFontSize=12,
             titleFontWeight="normal",
-            labelLimit=labels,
+            labelLimit=labels - 14,
             labelPadding=6,
             titlePadding=8,
         )

@@ -54,9 +54,7 @@ class FeatureTable:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths) + np.repeat(starts, lengths)
         ids = tuple(self.unit_ids[u] for u in units) if self.unit_ids else ()
-        return FeatureTable(
-            self.schema, self.numbers[rows], self.codes[rows], self.label[rows], offsets, ids
-        )
+        return FeatureTable(self.schema, self.numbers[rows], self.codes[rows], self.label[rows], offsets, ids)
 
 
 def hash_bucket(value: str) -> int:

@@ -142,7 +142,10 @@ class Explanation:
 class Learner(Protocol):
     """A learner: plans its releases, asks for bounded sums, updates, finishes."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name in plans and descriptors."""
+        ...
 
     def rounds(self, facts: PublicFacts) -> Sequence[Round]:
         """All releases of a run, in order, with their shares of the privacy loss."""

@@ -24,6 +24,8 @@ from fedcrm.models.posterior import PRIOR_VARIANCE, Measurements, infer
 from fedcrm.models.scorecard import LogisticModel
 from fedcrm.models.survey import needs_survey, read_survey, survey_shape, unit_surveys
 
+HNOISE = 0.5
+REPEAT = 2
 SURVEY_SHARE, HISTOGRAM_SHARE, MOMENT_SHARE = 0.10, 0.05, 0.12
 
 
@@ -151,7 +153,8 @@ def _after_histogram(cells: CellMap, opened: OpenedSum) -> Bundle:
 
 
 def _after_moment(state: Bundle, opened: OpenedSum) -> Bundle:
-    return Bundle({}, {"moment": read_moment(opened, AdditiveBasis.from_arrays(state.arrays))})
+    moment, noise = read_moment(opened, AdditiveBasis.from_arrays(state.arrays))
+    return Bundle({"moment_noise": noise}, {"moment": moment})
 
 
 def _after_gradient(state: Bundle, opened: OpenedSum, row_bound: float) -> Bundle:
@@ -164,8 +167,11 @@ def _after_gradient(state: Bundle, opened: OpenedSum, row_bound: float) -> Bundl
     curvature = np.eye(mean.shape[0])
     curvature[1:, 1:] = _floats(state, "moment")
     curvature *= rate * (1.0 - rate)
-    measured = Measurements(points, gradients, variances).combine(curvature, mean)
-    found = infer(curvature, measured, basis.column_of, _floats(state, "group_variance"), units)
+    noise = HNOISE * (rate * (1 - rate)) ** 2 * _fact(state, "moment_noise")
+    for _ in range(REPEAT):
+        measured = Measurements(points, gradients, variances).combine(curvature, mean, noise)
+        found = infer(curvature, measured, basis.column_of, _floats(state, "group_variance"), units)
+        mean = found.mean
     posterior = {"mean": found.mean, "covariance": found.covariance, "group_variance": found.group_variance}
     return Bundle({}, {**posterior, "points": points, "gradients": gradients, "variances": variances})
 

@@ -97,18 +97,18 @@ def _products(phi: NDArray[np.float64], shape: MomentShape) -> NDArray[np.float6
     return vector
 
 
-def read_moment(opened: OpenedSum, basis: AdditiveBasis) -> NDArray[np.float64]:
+def read_moment(opened: OpenedSum, basis: AdditiveBasis) -> tuple[NDArray[np.float64], float]:
     """E[φφᵀ], float64 [D, D], symmetric and positive definite where the basis is, from the opened sum."""
     shape = MomentShape.of(basis)
     units = max(float(opened.values[0]), opened.noise_sd, shape.constant) / shape.constant
     known = basis.second_moment
     if shape.dimension == 1:
-        return known
+        return known, 0.0
     deviation = _unpack(opened.values / units, shape)
     shrunk = _soft_threshold(deviation, _SHRINKAGE * 2.0 * opened.noise_sd / units * np.sqrt(shape.kept.shape[0]))
     moment = known.copy()
     moment[np.ix_(shape.kept, shape.kept)] += shrunk
-    return _at_least(moment, known)
+    return _at_least(moment, known), (opened.noise_sd / units) ** 2
 
 
 def _unpack(values: NDArray[np.float64], shape: MomentShape) -> NDArray[np.float64]:

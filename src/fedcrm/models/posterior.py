@@ -19,7 +19,7 @@ PRIOR_WEIGHT = 2.0
 """How many coefficients that guess counts for."""
 BASE_VARIANCE = 25.0
 """Prior variance of the base, which no data is needed to doubt."""
-STEPS = 12
+STEPS = 4
 """Expectation–maximisation steps after each gradient."""
 LINEARISATION = 0.25
 """Relative error of the curvature, so of a measurement per step gone since."""
@@ -41,11 +41,12 @@ class Measurements:
     variances: NDArray[np.float64]
 
     def combine(
-        self, curvature: NDArray[np.float64], now: NDArray[np.float64]
+        self, curvature: NDArray[np.float64], now: NDArray[np.float64], curvature_noise: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Their best average as one measurement of Hθ* and its noise variance, two float64 [1 + D]."""
         moved = (now - self.points) @ curvature
         error = LINEARISATION**2 * (moved**2).mean(axis=1, keepdims=True)
+        error += curvature_noise * ((now - self.points) ** 2).sum(axis=1, keepdims=True)
         precision = 1.0 / np.maximum(self.variances + error, 1e-30)
         total = precision.sum(axis=0)
         measured = (precision * (self.gradients + self.points @ curvature)).sum(axis=0) / total
