@@ -1,0 +1,62 @@
+"""`fedcrm benchmark`: local, centralised and federated models on the same held-out rows of given tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedcrm.benchmark.progress import bars
+from fedcrm.benchmark.report import write_benchmark
+from fedcrm.benchmark.results import DatasetResult
+from fedcrm.benchmark.run import Settings, results_of, run_benchmark
+from fedcrm.benchmark.splits import SplitRule
+from fedcrm.benchmark.tables import read_dataset
+
+SHOWN = (
+    "local_best",
+    "centralised_logistic",
+    "centralised_boosted",
+    "naive_dp_logistic",
+    "federated_no_privacy",
+    "federated",
+)
+
+
+def benchmark(  # noqa: PLR0913 (one option each)
+    files: Annotated[list[Path], typer.Argument(help="Tables (csv, csv.gz, parquet) with unit_id, org, label, features.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for results.json and report.html.")] = Path(
+        "fedcrm-benchmark"
+    ),
+    epsilon: Annotated[float, typer.Option("--epsilon", help="ε of every organisation's budget.")] = 2.0,
+    seeds: Annotated[int, typer.Option("--seeds", help="Number of splits, each with a federated run of its own.")] = 3,
+    split: Annotated[SplitRule, typer.Option("--split", help="How units are held out.")] = SplitRule.HASH,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json alone on stdout.")] = False,
+) -> None:
+    """Compare local, centralised and federated models, under full privacy and encryption."""
+    settings = Settings(epsilon=epsilon, seeds=seeds, split=split)
+    datasets = [read_dataset(path) for path in files]
+    with bars() as progress:
+        outcomes = run_benchmark(datasets, settings, progress=progress)
+        report = write_benchmark(out, outcomes, settings)
+    if as_json:
+        typer.echo(results_of(outcomes, settings).to_json())
+        return
+    console = Console()
+    console.print(auc_table([outcome.result for outcome in outcomes]))
+    console.print(f"Report: {report}", soft_wrap=True)
+
+
+def auc_table(results: list[DatasetResult]) -> Table:
+    """Mean AUC over organisations, a row a model and a column a table."""
+    table = Table(title="Mean AUC over organisations, held-out units")
+    table.add_column("model")
+    for result in results:
+        table.add_column(f"{result.name}\nε {result.epsilon:g}, δ {result.delta:.0e}", justify="right")
+    for name in SHOWN:
+        cells = [f"{auc:.4f}" if (auc := result.models[name].auc) is not None else "–" for result in results]
+        table.add_row(name, *cells, style="bold" if name == "federated" else "")
+    return table
