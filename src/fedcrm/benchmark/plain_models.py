@@ -24,6 +24,8 @@ _DENSE_CELLS = 300
 _TREE_LEVELS = 250
 _FEW = 10
 """Rows of the rarer class below which early stopping has nothing to judge by."""
+_KNOWN = 20
+"""Known values below which a column is left out of the trees: binning fails on a column that is empty in a subset."""
 
 
 class PlainModel(Protocol):
@@ -146,12 +148,13 @@ def fit_logistic(table: FeatureTable, seed: int, *, strength: float) -> PlainMod
 class _Boosted:
     edges: tuple[NDArray[np.float64], ...] | None
     folded: tuple[NDArray[np.int64], ...]
+    known: NDArray[np.bool_]
     fitted: Any
 
     def predict(self, rows: FeatureTable) -> NDArray[np.float64]:
         if rows.rows == 0:
             return np.empty(0)
-        matrix = _tree_matrix(rows, self.edges, self.folded)
+        matrix = _tree_matrix(rows, self.edges, self.folded)[:, self.known]
         return np.asarray(self.fitted.predict_proba(matrix)[:, 1], dtype=np.float64)
 
 
@@ -167,17 +170,20 @@ def fit_boosted(table: FeatureTable, seed: int, *, bins: int | None = None) -> P
         return BaseRate.of(table.label)
     edges = None if bins is None else tuple(_edges(column, bins) for column in table.numbers.T)
     folded = tuple(_kept_levels(codes) for codes in table.codes.T)
+    matrix = _tree_matrix(table, edges, folded)
+    known = np.isfinite(matrix).sum(axis=0) >= _KNOWN
+    if not known.any():
+        return BaseRate.of(table.label)
     positives = int(table.label.sum())
+    categorical = np.repeat([False, True], [table.numbers.shape[1], table.codes.shape[1]])
     model = HistGradientBoostingClassifier(
         max_iter=200,
         learning_rate=0.06,
         early_stopping=min(positives, table.rows - positives) >= _FEW,
-        categorical_features=[False] * table.numbers.shape[1] + [True] * table.codes.shape[1],
+        categorical_features=categorical[known],
         random_state=seed,
     )
-    if not table.schema.columns:
-        return BaseRate.of(table.label)
-    return _Boosted(edges, folded, model.fit(_tree_matrix(table, edges, folded), table.label))
+    return _Boosted(edges, folded, known, model.fit(matrix[:, known], table.label))
 
 
 def _edges(column: NDArray[np.float64], bins: int) -> NDArray[np.float64]:

@@ -9,7 +9,6 @@ rolled back to an earlier snapshot.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import sqlite3
@@ -23,24 +22,23 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from fedcrm.crypto.sealing import derive
-from fedcrm.errors import EpochEnded, VaultDamaged, VaultError, VaultInUse, VaultKeyError
+from fedcrm.errors import EpochEnded, VaultError, VaultKeyError
 from fedcrm.privacy.accountant import ZcdpAccountant
 from fedcrm.privacy.ledger import Ledger, configure
+from fedcrm.runs.vault_file import RESTORE, VERSION, check_whole, connect, damaged, half_written, locked, refused
 from fedcrm.runs.vault_key import Passphrase, VaultKey, key_from_file, new_parameters, root_key, write_key_file
 
 __all__ = ["Passphrase", "SqliteVault", "VaultKey", "key_from_file", "write_key_file"]
 
-_VERSION = "1"
 _NONCE_BYTES = 12
-_MAGIC = b"SQLite format 3\x00"
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
 CREATE TABLE secrets (
     kind TEXT, epoch BLOB, key BLOB, value BLOB NOT NULL, PRIMARY KEY (kind, epoch, key)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE ended (epoch BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE ended (epoch BLOB PRIMARY KEY, seal BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
-_RESTORE = (
+RESTORE = (
     "restore the vault from its backup (the running period then counts as spent) and keep this file for inspection"
 )
 
@@ -58,7 +56,9 @@ class SqliteVault:
     def __init__(self, path: Path, db: sqlite3.Connection, root: bytes, *, lock: int | None) -> None:
         """Not for use: see `open`."""
         self._path, self._db, self._lock = path, db, lock
-        self._cipher = ChaCha20Poly1305(derive(root, "vault values"))
+        if lock is not None:
+            configure(db)
+        self._cipher, self._root = ChaCha20Poly1305(derive(root, "vault values")), root
         head_key = derive(root, "ledger head")
         self.ledger = Ledger(db, accountant=ZcdpAccountant(), head_key=head_key, read_only=lock is None)
 
@@ -83,8 +83,8 @@ class SqliteVault:
             LedgerDamaged: its ledger contradicts itself.
         """
         if not path.parent.is_dir() or not (create or path.exists()):
-            raise _refused(path, "does not exist", "check the path; a new vault is made only when asked for (create)")
-        lock = None if read_only else _locked(path)
+            raise refused(path, "does not exist", "check the path; a new vault is made only when asked for (create)")
+        lock = None if read_only else locked(path)
         try:
             if create and not path.exists():
                 _create(path, key)
@@ -96,16 +96,19 @@ class SqliteVault:
 
     @classmethod
     def _opened(cls, path: Path, key: VaultKey, now: datetime, lock: int | None) -> SqliteVault:
-        root = _checked_root(path, key)
-        db = _connect(path, read_only=lock is None)
+        """Check everything through a connection that cannot write; only then open for writing."""
+        facts = check_whole(path)
+        root = _matching_root(path, key, facts)
+        vault = cls(path, connect(path, read_only=True), root, lock=None)
         try:
-            if lock is not None:
-                configure(db)
-            vault = cls(path, db, root, lock=lock)
             vault._check_values()
-            vault._restore(now)
+            if lock is not None:
+                vault._db.close()
+                vault = cls(path, connect(path), root, lock=lock)
+            if "copy" in facts:
+                vault._restore(now)
         except BaseException:
-            db.close()
+            vault._db.close()
             raise
         return vault
 
@@ -155,7 +158,7 @@ class SqliteVault:
             )
         with self._transaction():
             self._db.execute("DELETE FROM secrets WHERE epoch = ?", (epoch,))
-            self._db.execute("INSERT OR IGNORE INTO ended VALUES (?)", (epoch,))
+            self._db.execute("INSERT OR IGNORE INTO ended VALUES (?, ?)", (epoch, self._seal_of_end(epoch)))
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def backup(self, to: Path) -> None:
@@ -165,8 +168,8 @@ class SqliteVault:
             VaultError: there is a file already.
         """
         if to.exists():
-            raise _refused(to, "exists already", "choose a new file for the backup")
-        with _half_written(to) as unfinished, closing(_connect(unfinished)) as copy:
+            raise refused(to, "exists already", "choose a new file for the backup")
+        with half_written(to) as unfinished, closing(connect(unfinished)) as copy:
             copy.executescript(_SCHEMA)
             Ledger(copy, accountant=ZcdpAccountant())
             copy.execute("BEGIN")
@@ -184,15 +187,13 @@ class SqliteVault:
             for row in self._db.execute(f"SELECT * FROM {table} WHERE {kept}"):  # noqa: S608 (fixed names)
                 copy.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
         for (epoch,) in self._db.execute("SELECT DISTINCT epoch FROM secrets WHERE epoch <> x''"):
-            copy.execute("INSERT INTO ended VALUES (?)", (epoch,))
+            copy.execute("INSERT INTO ended VALUES (?, ?)", (epoch, self._seal_of_end(epoch)))
         copy.execute("INSERT OR REPLACE INTO facts VALUES ('copy', 1)")
 
     def _restore(self, now: datetime) -> None:
         """A marked copy becomes the vault: its running period is spent. The mark goes last, so a crash repeats this."""
-        if self._db.execute("SELECT 1 FROM facts WHERE name = 'copy'").fetchone() is None:
-            return
         if self._lock is None:
-            raise _refused(
+            raise refused(
                 self._path,
                 "is a backup that was never put to use",
                 "look at the original, or restore this copy by opening it for writing (`fedcrm budget set`)",
@@ -210,13 +211,25 @@ class SqliteVault:
     def _unsealed(self, kind: str, epoch: bytes, key: bytes, sealed: bytes) -> bytes:
         try:
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _place(kind, epoch, key))
-        except (InvalidTag, ValueError):
+        except (InvalidTag, ValueError, TypeError):
             place = f"{kind} of epoch {epoch.hex()[:16]}, key {key.hex()[:16]}"
-            raise _damaged(self._path, f"the value of {place} was changed") from None
+            raise damaged(self._path, f"the value of {place} was changed") from None
 
     def _check_values(self) -> None:
-        for kind, epoch, key, sealed in self._db.execute("SELECT kind, epoch, key, value FROM secrets"):
-            self._unsealed(kind, epoch, key, sealed)
+        """Every value and every mark of an ended epoch is as it was written; raises VaultDamaged."""
+        try:
+            for kind, epoch, key, sealed in self._db.execute("SELECT kind, epoch, key, value FROM secrets"):
+                if not (isinstance(kind, str) and isinstance(epoch, bytes) and isinstance(key, bytes)):
+                    raise damaged(self._path, "the place of a value was changed")
+                self._unsealed(kind, epoch, key, sealed)
+            for epoch, seal in self._db.execute("SELECT epoch, seal FROM ended"):
+                if not isinstance(epoch, bytes) or seal != self._seal_of_end(epoch):
+                    raise damaged(self._path, "the mark of an ended epoch was changed")
+        except sqlite3.Error as error:
+            raise damaged(self._path, f"the database cannot be read ({error})") from error
+
+    def _seal_of_end(self, epoch: bytes) -> bytes:
+        return derive(self._root, "ended epoch", epoch)
 
     def _check_not_ended(self, epoch: bytes) -> None:
         if self._db.execute("SELECT 1 FROM ended WHERE epoch = ?", (epoch,)).fetchone() is not None:
@@ -234,7 +247,7 @@ class SqliteVault:
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            raise _refused(
+            raise refused(
                 self._path, f"cannot be written ({error})", "make room on the disk and check the file's owner and mode"
             ) from error
         except BaseException:
@@ -252,96 +265,29 @@ def _create(path: Path, key: VaultKey) -> None:
     cipher = ChaCha20Poly1305(derive(root_key(key, parameters), "vault values"))
     nonce = secrets.token_bytes(_NONCE_BYTES)
     check = nonce + cipher.encrypt(nonce, b"", _key_check(parameters))
-    with _half_written(path) as unfinished, closing(_connect(unfinished)) as db:
+    with half_written(path) as unfinished, closing(connect(unfinished)) as db:
         db.executescript(_SCHEMA)
-        db.executemany(
-            "INSERT INTO facts VALUES (?, ?)", [("version", _VERSION), ("key", parameters), ("check", check)]
-        )
+        db.executemany("INSERT INTO facts VALUES (?, ?)", [("version", VERSION), ("key", parameters), ("check", check)])
+        Ledger(db, accountant=ZcdpAccountant())
 
 
-@contextmanager
-def _half_written(path: Path) -> Iterator[Path]:
-    """A file of mode 0600 beside `path` that gets its name once it is whole and synced; removed when anything fails."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    try:
-        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        yield unfinished
-        _sync(unfinished)
-        os.link(unfinished, path)
-        _sync(path.parent)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _locked(path: Path) -> int:
-    """An exclusive lock on the file beside the vault, held until the process ends or closes it."""
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise VaultInUse(
-            "another process has this vault open for writing",
-            why="two writers could answer twice for one release id, and so give away what is encrypted",
-            fix="wait for the other process to end, or end it",
-            where=str(path),
-        ) from None
-    return descriptor
-
-
-def _checked_root(path: Path, key: VaultKey) -> bytes:
-    """Check without writing that the file is a whole vault and opens with the key; its root key."""
-    _check_file(path)
-    try:
-        with closing(_connect(path, read_only=True)) as db:
-            findings = db.execute("PRAGMA quick_check").fetchall()
-            if findings != [("ok",)]:
-                raise _damaged(path, f"the database is not whole ({len(findings)} findings)")
-            facts = dict(db.execute("SELECT name, value FROM facts"))
-    except sqlite3.Error as error:
-        raise _damaged(path, f"the database cannot be read ({error})") from error
-    if facts.get("version") != _VERSION:
-        raise _damaged(path, f"its version is {facts.get('version')!r}, not {_VERSION!r}")
-    return _matching_root(path, key, str(facts.get("key")), facts.get("check", b""))
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise _refused(path, "is not a file", "give the path of the vault file")
-    if path.stat().st_mode & 0o077:
-        raise _refused(path, "may be read by others than its owner", f"chmod 600 {path}")
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise _damaged(path, "the file does not begin like a SQLite database")
-
-
-def _matching_root(path: Path, key: VaultKey, parameters: str, check: bytes) -> bytes:
+def _matching_root(path: Path, key: VaultKey, facts: dict[str, str | bytes | int]) -> bytes:
+    """The root key, when it is the one the vault was made with."""
+    parameters, check = str(facts["key"]), facts["check"]
     root = root_key(key, parameters)
     try:
+        if not isinstance(check, bytes):
+            raise InvalidTag
         cipher = ChaCha20Poly1305(derive(root, "vault values"))
         cipher.decrypt(check[:_NONCE_BYTES], check[_NONCE_BYTES:], _key_check(parameters))
-    except (InvalidTag, ValueError, TypeError):
+    except (InvalidTag, ValueError):
         raise VaultKeyError(
             "the vault does not open with this key",
             why="a wrong passphrase or key file, or the vault's header was changed",
-            fix="give the key this vault was made with; if it is certainly the right one, " + _RESTORE,
+            fix="give the key this vault was made with; if it is certainly the right one, " + RESTORE,
             where=str(path),
         ) from None
     return root
-
-
-def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rw'}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
 def _place(kind: str, epoch: bytes, key: bytes) -> bytes:
@@ -351,21 +297,3 @@ def _place(kind: str, epoch: bytes, key: bytes) -> bytes:
 
 def _key_check(parameters: str) -> bytes:
     return b"fedcrm vault 1 key check" + parameters.encode()
-
-
-def _refused(path: Path, what: str, fix: str) -> VaultError:
-    return VaultError(
-        f"the vault {what}",
-        why="the vault decides what may still leave; without it nothing is answered",
-        fix=fix,
-        where=str(path),
-    )
-
-
-def _damaged(path: Path, what: str) -> VaultDamaged:
-    return VaultDamaged(
-        what,
-        why="what was spent and answered can no longer be told for certain, so nothing more may be given",
-        fix=_RESTORE,
-        where=str(path),
-    )
