@@ -1,7 +1,7 @@
 """Every attack of the protocol as an adversary: it succeeds when its rule is switched off and fails when it is on.
 
-Attacks at the level of ring elements (redundant shares without masks, mixed sets, unreduced shares, the textbook
-scheme's (0, 2^50) message) are Go tests in `lattice/`. Rules are switched off here by replacing the rule's own function.
+Attacks on ring elements (redundant shares without masks, mixed sets, unreduced shares, the textbook scheme's (0, 2^50)
+message) are Go tests in `lattice/`. Rules are switched off here by replacing the rule's own function.
 """
 
 from __future__ import annotations

@@ -60,12 +60,14 @@ class Desk:
         self.data = LocalData(_table(rows), {"sum": SumLearner(releases=1, dimension=D)}, 1.0, None, self.told.append)
 
     def accepted(self, **changes: object) -> TrainingParticipant:
+        """The participant after accepting the (changed) plan."""
         plan = self.plan.model_copy(update=changes)
         announcement = self.pen.write(Announcement(plan=plan))
         within = self.running.participants["org00"]
         return within.accept(announcement, facts=FACTS, data=self.data, books=self.vault.ledger, now=NOW)
 
     def descriptor(self, **changes: object) -> Descriptor:
+        """The first round's descriptor, with changes."""
         mechanism = mechanism_for(
             dimension=D,
             clipping_norm=10.0,
@@ -84,6 +86,7 @@ class Desk:
         return self.running.descriptor(dimension=D, **{**fields, **changes})
 
     def request(self, descriptor: Descriptor, payload: bytes = PAYLOAD_BYTES) -> bytes:
+        """The coordinator's signed request."""
         return self.pen.write(ContributionRequest(descriptor=descriptor, payload=payload))
 
 

@@ -44,9 +44,7 @@ def run_demo(folder: Path, *, seed: int, quick: bool, progress: Progress) -> Dem
         progress: Who is told.
     """
     dataset = invented_dataset(seed=seed, scale=QUICK_SCALE if quick else 1.0)
-    settings = Settings(
-        epsilon=REFERENCE_EPSILON, seeds=1, split=SplitRule.HASH, first_seed=seed, budgets=budgets()
-    )
+    settings = Settings(epsilon=REFERENCE_EPSILON, seeds=1, split=SplitRule.HASH, first_seed=seed, budgets=budgets())
     outcomes = run_benchmark([dataset], settings, progress=progress)
     report = write_benchmark(folder, outcomes, settings, WORDING)
     accounts = {name: table.units for name, table in dataset.tables.items()}
