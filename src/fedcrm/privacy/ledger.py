@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS ledger (
     seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, release_id BLOB UNIQUE, body TEXT NOT NULL, digest BLOB NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS ledger_head (
-    one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, mac BLOB NOT NULL
+    one INTEGER PRIMARY KEY, seq INTEGER NOT NULL, mac BLOB NOT NULL
 ) STRICT;
 """
 
@@ -316,7 +316,7 @@ class Ledger:
         try:
             rows = self._db.execute("SELECT seq, kind, release_id, body, digest FROM ledger ORDER BY seq").fetchall()
             head = self._db.execute("SELECT seq, mac FROM ledger_head").fetchone()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise damaged(0, f"the database cannot be read ({type(error).__name__})") from error
         previous, entries = GENESIS, []
         for expected, (seq, kind, release_id, body, digest) in enumerate(rows, start=1):

@@ -38,9 +38,6 @@ CREATE TABLE secrets (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE ended (epoch BLOB PRIMARY KEY, seal BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
-RESTORE = (
-    "restore the vault from its backup (the running period then counts as spent) and keep this file for inspection"
-)
 
 
 class SqliteVault:
@@ -99,16 +96,18 @@ class SqliteVault:
         """Check everything through a connection that cannot write; only then open for writing."""
         facts = check_whole(path)
         root = _matching_root(path, key, facts)
-        vault = cls(path, connect(path, read_only=True), root, lock=None)
+        with closing(connect(path, read_only=True)) as db:
+            cls(path, db, root, lock=None)._check_values()
+        db = connect(path, read_only=lock is None)
         try:
-            vault._check_values()
-            if lock is not None:
-                vault._db.close()
-                vault = cls(path, connect(path), root, lock=lock)
+            vault = cls(path, db, root, lock=lock)
             if "copy" in facts:
                 vault._restore(now)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            db.close()
+            raise damaged(path, f"the database cannot be used ({error})") from error
         except BaseException:
-            vault._db.close()
+            db.close()
             raise
         return vault
 
@@ -225,7 +224,7 @@ class SqliteVault:
             for epoch, seal in self._db.execute("SELECT epoch, seal FROM ended"):
                 if not isinstance(epoch, bytes) or seal != self._seal_of_end(epoch):
                     raise damaged(self._path, "the mark of an ended epoch was changed")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise damaged(self._path, f"the database cannot be read ({error})") from error
 
     def _seal_of_end(self, epoch: bytes) -> bytes:

@@ -12,9 +12,7 @@ from pathlib import Path
 from fedcrm.errors import VaultDamaged, VaultError, VaultInUse
 
 VERSION = "1"
-RESTORE = (
-    "restore the vault from its backup (the running period then counts as spent) and keep this file for inspection"
-)
+RESTORE = "restore the vault from its backup (the running period then counts as spent) and keep this file"
 _MAGIC = b"SQLite format 3\x00"
 
 
@@ -67,11 +65,11 @@ def check_whole(path: Path) -> dict[str, str | bytes | int]:
     _check_file(path)
     try:
         with closing(connect(path, read_only=True)) as db:
-            findings = db.execute("PRAGMA quick_check").fetchall()
+            findings = db.execute("PRAGMA integrity_check").fetchall()
             if findings != [("ok",)]:
                 raise damaged(path, f"the database is not whole ({len(findings)} findings)")
             facts = dict(db.execute("SELECT name, value FROM facts"))
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # sqlite3 may fail to decode its own message about a name
         raise damaged(path, f"the database cannot be read ({error})") from error
     if not {"version", "key", "check"} <= facts.keys() <= {"version", "key", "check", "copy"}:
         raise damaged(path, "its header was changed")
@@ -91,11 +89,13 @@ def _check_file(path: Path) -> None:
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode; the file must exist."""
     uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rw'}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
 def refused(path: Path, what: str, fix: str) -> VaultError:
+    """The error for a vault that cannot be used as asked."""
     return VaultError(
         f"the vault {what}",
         why="the vault decides what may still leave; without it nothing is answered",
@@ -105,6 +105,7 @@ def refused(path: Path, what: str, fix: str) -> VaultError:
 
 
 def damaged(path: Path, what: str) -> VaultDamaged:
+    """The error for a vault that is not whole."""
     return VaultDamaged(
         what,
         why="what was spent and answered can no longer be told for certain, so nothing more may be given",
