@@ -6,8 +6,9 @@ and a test ties the two together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Sequence
+from typing import ClassVar
 
 
 class FedCRMError(Exception):

@@ -22,7 +22,7 @@ from fedcrm.privacy.calibration import mechanism_for
 from fedcrm.privacy.mechanism import integer_bound, sum_units
 from fedcrm.protocol.digest import digest
 from fedcrm.protocol.messages import COORDINATOR, Announcement, Contribution, ContributionRequest
-from fedcrm.protocol.participant import PAYLOAD, LocalData, TrainingParticipant
+from fedcrm.protocol.participant import PAYLOAD, LocalData, TrainingParticipant, unit_by_unit
 from fedcrm.protocol.release import Descriptor, PlannedRound, RunPlan
 from fedcrm.runs.vault import SqliteVault
 from twins.federation import NOW, SCHEME, TASK, Federation, Running
@@ -192,22 +192,60 @@ def test_a_small_budget_lowers_the_weight_and_is_kept(desk: Desk) -> None:
     assert any("only at weight" in line for line in desk.told)
 
 
-class FailingLearner(SumLearner):
-    """A learner that cannot use this participant's rows."""
+class DriftedLearner(SumLearner):
+    """A learner that cannot use these columns at all."""
 
     def unit_vectors(self, query: Query, rows: UnitRows) -> Iterator[NDArray[np.float64]]:
-        """Fail as drifted data would."""
+        """Fail as a missing column would."""
         raise ValueError("a column is gone")
-        yield  # pragma: no cover
 
 
-def test_a_participant_whose_data_fails_sends_noise_and_tells_its_operator(desk: Desk) -> None:
-    """Nobody outside can tell a failure on the data from a contribution."""
-    desk.data = replace(desk.data, learners={"sum": FailingLearner(releases=1, dimension=D)})
+class FragileLearner(SumLearner):
+    """A learner that fails on any table holding one particular value."""
+
+    def unit_vectors(self, query: Query, rows: UnitRows) -> Iterator[NDArray[np.float64]]:
+        """Fail when the poisoned value is there."""
+        if (rows.numbers == POISON).any():
+            raise LookupError("an unforeseen value")
+        yield from super().unit_vectors(query, rows)
+
+
+POISON = 7.25
+
+
+def test_a_participant_whose_columns_do_not_fit_sends_noise_and_tells_its_operator(desk: Desk) -> None:
+    """Nobody outside can tell drifted columns from a contribution; nothing is spent."""
+    desk.data = replace(desk.data, learners={"sum": DriftedLearner(releases=1, dimension=D)})
     envelope = desk.accepted().contribute(desk.request(desk.descriptor()), now=NOW)
     _, body = desk.pen.read(envelope, Contribution)
     SCHEME.check_ciphertext(body.ciphertext, dimension=D)
-    assert any("only noise was sent" in line for line in desk.told)
+    assert any("only noise is sent" in line for line in desk.told)
+    assert desk.vault.ledger.spent_ever(delta=1e-6) == 0.0
+
+
+def test_one_unit_that_breaks_the_learner_moves_the_sum_by_its_own_part_only() -> None:
+    """A failure on one unit's rows must not silence the others: that would move the sum by far more than w·C."""
+    learner, clean = FragileLearner(releases=1, dimension=3), _table(9)
+    poisoned = replace(clean, numbers=clean.numbers.copy())
+    poisoned.numbers[4, 1] = POISON
+    query = Query("sum 0", 3, 0.9, 1.0, Bundle())
+    vectors = np.concatenate(list(unit_by_unit(learner, query, poisoned)))
+    others = [unit for unit in range(9) if unit != 4]
+    assert np.isnan(vectors[4]).all()
+    assert np.array_equal(vectors[others], np.concatenate(list(learner.unit_vectors(query, clean)))[others])
+
+
+def test_a_step_first_taken_without_budget_repeats_its_bytes_after_budget_came(tmp_path) -> None:
+    """The weight a release was charged at stays, whatever the ledger could carry later."""
+    with SqliteVault.open(tmp_path / "vault.sqlite", key=bytes(32), now=NOW, create=True) as vault:
+        vault.ledger.set_budget(BUDGET, now=NOW)
+        desk = Desk(Federation(4).set_up(), vault)
+        training, request = desk.accepted(), desk.request(desk.descriptor())
+        vault.ledger.set_budget(replace(BUDGET, epsilon=0.01), now=NOW)
+        first = training.contribute(request, now=NOW)
+        vault.ledger.set_budget(BUDGET, now=NOW)
+        assert training.contribute(request, now=NOW) == first
+        assert vault.ledger.spent_ever(delta=1e-6) == 0.0
 
 
 def test_changed_rows_after_a_contribution_send_nothing(desk: Desk) -> None:

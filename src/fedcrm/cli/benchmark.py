@@ -26,8 +26,10 @@ SHOWN = (
 )
 
 
-def benchmark(  # noqa: PLR0913 (one option each)
-    files: Annotated[list[Path], typer.Argument(help="Tables (csv, csv.gz, parquet) with unit_id, org, label, features.")],
+def benchmark(
+    files: Annotated[
+        list[Path], typer.Argument(help="Tables (csv, csv.gz, parquet) with unit_id, org, label, features.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for results.json and report.html.")] = Path(
         "fedcrm-benchmark"
     ),

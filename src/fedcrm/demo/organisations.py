@@ -126,7 +126,9 @@ def _log_odds(numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray
     idle = np.clip(1 - np.log1p(logins / seats) / 1.5, -1, 1)
     plan = np.array([0.4, 0.1, -0.2, -0.6])[codes[:, 0]]
     renewal = np.where(codes[:, 2] == 1, -0.5, 0.4)
-    shared: NDArray[np.float64] = -0.9 * np.tanh((tenure - 18) / 18) + 0.9 * idle + 0.22 * (cases - 1.2) - 0.28 * (satisfaction - 7)
+    shared: NDArray[np.float64] = (
+        -0.9 * np.tanh((tenure - 18) / 18) + 0.9 * idle + 0.22 * (cases - 1.2) - 0.28 * (satisfaction - 7)
+    )
     shared += 0.5 * np.tanh((silence - 45) / 45) + plan + renewal + 0.8 * idle * (tenure < 12)
     return shared
 

@@ -46,6 +46,10 @@ class UnitRows(Protocol):
         """int64 [units + 1]; unit u owns rows offsets[u] … offsets[u+1]−1."""
         ...
 
+    def take_units(self, units: NDArray[np.int64]) -> UnitRows:
+        """The rows of these units only."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PublicFacts:
@@ -162,7 +166,8 @@ class Learner(Protocol):
     def unit_vectors(self, query: Query, rows: UnitRows) -> Iterator[NDArray[np.float64]]:
         """Each unit's vector from its own rows and the query only, as batches float64 [units, d], unit order.
 
-        Guarantee: a unit's vector does not change when any other unit's rows do. Clipping is the mechanism's.
+        Guarantee: a unit's vector does not change when any other unit's rows do. Clipping is the mechanism's. Whatever
+        fails on the rows of an empty table fails for public reasons; what fails on a unit's rows concerns that unit.
         """
         ...
 

@@ -8,7 +8,7 @@ nobody.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -26,6 +26,7 @@ from fedcrm.models.bundle import Bundle
 from fedcrm.models.learner import Learner, Query, UnitRows
 from fedcrm.privacy.accountant import ReleaseEvent
 from fedcrm.privacy.calibration import planned_rho
+from fedcrm.privacy.entries import Charge
 from fedcrm.privacy.mechanism import SumMechanism, sum_units
 from fedcrm.privacy.weights import BudgetForecast, forecast
 from fedcrm.protocol import vault as kinds
@@ -46,6 +47,9 @@ from fedcrm.protocol.vault import Vault
 
 PAYLOAD = "query payload"
 
+FAILURES = (FedCRMError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What a learner may raise over rows it cannot use."""
+
 
 class NoiseSource(Protocol):
     """Draws one noise share; deployed code has `discrete_gaussian` here and nothing else."""
@@ -60,6 +64,10 @@ class Books(Protocol):
 
     def remaining_rho(self, *, task: str, now: datetime) -> float:
         """ρ the task may still spend in the running period."""
+        ...
+
+    def charged(self, release_id: bytes) -> Charge | None:
+        """The charge of a release, if there is one."""
         ...
 
     def charge(  # noqa: PLR0913 (every part is evidence of one charge)
@@ -225,19 +233,42 @@ class TrainingParticipant:
         mechanism = check_descriptor(post, self.plan, descriptor)
         check_payload(descriptor, body.payload)
         check_attempts(self.within, self.plan, descriptor)
-        weight = self._charged_weight(descriptor, mechanism, now)
-        values = self._values(descriptor, mechanism, body.payload, weight)
+        query = _query(descriptor, body.payload)
+        weight = self._charged_weight(descriptor, mechanism, query, now)
+        values = self._values(descriptor, mechanism, query, weight)
         return encrypted(self.within, descriptor, values + self._noise_share(descriptor, values))
 
-    def _charged_weight(self, descriptor: Descriptor, mechanism: SumMechanism, now: datetime) -> Fraction:
-        """The weight, after the ledger has recorded its cost; 0 when the ledger does not carry it."""
-        for weight in (self.outlook.weight, Fraction(0)):
+    def _charged_weight(self, descriptor: Descriptor, mechanism: SumMechanism, query: Query, now: datetime) -> Fraction:
+        """The weight, after the ledger has recorded its cost; 0 when budget or columns do not carry it.
+
+        A repeated step keeps the weight it was charged at.
+        """
+        usable = self._columns_fit(descriptor, query)
+        weights = (self.outlook.weight, Fraction(0)) if usable else (Fraction(0),)
+        before = self.books.charged(descriptor.parts.release_id)
+        for weight in weights:
+            event = mechanism.event(weight)
+            if before is not None and before.event != event:
+                continue
             try:
-                self._charge(descriptor, mechanism.event(weight), now)
+                self._charge(descriptor, event, now)
                 return weight
             except BudgetExceeded as error:
                 self.data.tell(str(error))
-        return Fraction(0)
+        raise _refused("this release was charged for something else before")
+
+    def _columns_fit(self, descriptor: Descriptor, query: Query) -> bool:
+        """Whether the learner can use these columns: asked of an empty table, so no record has a say in it."""
+        nobody = self.data.rows.take_units(np.empty(0, np.int64))
+        try:
+            widths = [batch.shape[1] for batch in self._learner(descriptor).unit_vectors(query, nobody)]
+        except FAILURES as error:
+            self.data.tell(f"round {descriptor.parts.round}: only noise is sent ({type(error).__name__}: {error})")
+            return False
+        return all(width == descriptor.dimension for width in widths)
+
+    def _learner(self, descriptor: Descriptor) -> Learner:
+        return self.data.learners[descriptor.learner]
 
     def _charge(self, descriptor: Descriptor, event: ReleaseEvent, now: datetime) -> None:
         parts = descriptor.parts
@@ -254,22 +285,11 @@ class TrainingParticipant:
         )
 
     def _values(
-        self, descriptor: Descriptor, mechanism: SumMechanism, payload: bytes, weight: Fraction
+        self, descriptor: Descriptor, mechanism: SumMechanism, query: Query, weight: Fraction
     ) -> NDArray[np.int64]:
-        """The clipped, weighted, encoded sum; zero when this participant's own data cannot give one."""
-        query = Query(
-            descriptor.purpose,
-            descriptor.dimension,
-            descriptor.clipping_norm,
-            descriptor.clipping_norm,
-            Bundle.from_bytes(payload),
-        )
-        try:
-            vectors = self.data.learners[descriptor.learner].unit_vectors(query, self.data.rows)
-            encoded = sum_units(mechanism, vectors, weight=weight, unit_quality=self.data.unit_quality)
-        except (FedCRMError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            self.data.tell(f"round {descriptor.parts.round}: only noise was sent ({type(error).__name__}: {error})")
-            return np.zeros(descriptor.dimension, np.int64)
+        """The clipped, weighted, encoded sum. A unit the learner fails on counts as zero, alone."""
+        vectors = unit_by_unit(self._learner(descriptor), query, self.data.rows)
+        encoded = sum_units(mechanism, vectors, weight=weight, unit_quality=self.data.unit_quality)
         if encoded.clamped or encoded.refused:
             self.data.tell(
                 f"round {descriptor.parts.round}: {encoded.clamped} coordinates were clamped, "
@@ -284,6 +304,34 @@ class TrainingParticipant:
         return self.within.participant.noise(
             variance=descriptor.share_variance, size=descriptor.dimension, stream_key=key
         )
+
+
+def unit_by_unit(learner: Learner, query: Query, rows: UnitRows) -> Iterator[NDArray[np.float64]]:
+    """All units' vectors; where the learner fails, the rest one unit at a time, NaN for a unit that makes it fail.
+
+    Guarantee: a unit whose rows make the learner fail changes no other unit's part, so the sensitivity stays w·C.
+    """
+    done = 0
+    try:
+        for batch in learner.unit_vectors(query, rows):
+            yield batch
+            done += len(batch)
+    except FAILURES:
+        for unit in range(done, len(rows.offsets) - 1):
+            yield _alone(learner, query, rows.take_units(np.array([unit], np.int64)))
+
+
+def _alone(learner: Learner, query: Query, row: UnitRows) -> NDArray[np.float64]:
+    try:
+        return np.concatenate(list(learner.unit_vectors(query, row)))
+    except FAILURES:
+        return np.full((1, query.dimension), np.nan)
+
+
+def _query(descriptor: Descriptor, payload: bytes) -> Query:
+    bundle = Bundle.from_bytes(payload)
+    norm = descriptor.clipping_norm
+    return Query(descriptor.purpose, descriptor.dimension, norm, norm, bundle)
 
 
 def encrypted(within: EpochParticipant, descriptor: Descriptor, values: NDArray[np.int64]) -> bytes:
