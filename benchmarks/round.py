@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,9 @@ from fedcrm.models.learner import PublicFacts
 from fedcrm.privacy.budget import Budget
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from twins.clear_scheme import ClearScheme  # noqa: E402
-from twins.federation import no_noise  # noqa: E402
-from twins.learners import SumLearner  # noqa: E402
+from twins.clear_scheme import ClearScheme
+from twins.federation import no_noise
+from twins.learners import SumLearner
 
 PARTICIPANTS, DIMENSION, ROUNDS, UNITS, REPETITIONS = 9, 10_000, 10, 1_000, 3
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,7 +73,7 @@ def _seconds_per_round(*, secure: bool) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         engine = LocalEngine(folder=Path(folder), clock=lambda: NOW, scheme=scheme, noise=noise)
         outcome = engine.train(_job(ROUNDS), observe=observe)
-    rounds = statistics.median(b - a for a, b in zip(marks, marks[1:], strict=False))
+    rounds = statistics.median(after - before for before, after in pairwise(marks))
     return rounds, outcome.seconds["noise"] / ROUNDS, outcome.seconds["encryption"] / ROUNDS
 
 
