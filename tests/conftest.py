@@ -1,4 +1,4 @@
-"""What all tests share: where evaluation tables are, Hypothesis without deadlines, a floor under the number of tests."""
+"""What all tests share: the evaluation tables, Hypothesis without deadlines, a floor under the number of tests."""
 
 from __future__ import annotations
 
