@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ DIMENSIONS = (10_000, 80_000, 100_000, 1_000_000)
 SLOTS = 4096
 STEPS = ("encrypt", "add", "share", "combine")
 Vectors = list[NDArray[np.int64]]
+Result = TypeVar("Result")
 
 
 class Timer:
@@ -38,7 +39,7 @@ class Timer:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def run(self, step: str, work: Callable[[], Any]) -> Any:
+    def run(self, step: str, work: Callable[[], Result]) -> Result:
         """Do the work and add its time to the step."""
         start = time.perf_counter()
         result = work()

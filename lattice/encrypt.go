@@ -24,7 +24,7 @@ func newRelease(id, descriptor []byte) (release, error) {
 // uniform element is uniform in either). The 32-byte hash keys AES-256-CTR: a random oracle in the ideal-cipher model.
 func (p *parameters) publicElement(r release, block int, into []uint64) {
 	key := publicHash("public element", p.digest[:], r.id, r.descriptor, number(block))
-	newStream(key, 0).uniform(p.degree, p.modulus, func(index int, value uint64) { into[index] = value })
+	newStream(key, 0).uniform(into, p.modulus)
 }
 
 // encrypt writes −a·s + e + T⁻¹·x for every block of the plaintext x, whose values lie in (−T/2, T/2].

@@ -84,7 +84,7 @@ func exponentialTables() (result [4][256]uint64) {
 
 // approximate is exp(−γ) in units of 2^-63, off by less than probMargin: 5·2^7 units from γ, 2^14 from exp(−r) ≈ 1 − r
 // with r < 2^-24, two for each of four table entries and one for each product.
-func (e exponent) approximate() uint64 {
+func (e *exponent) approximate() uint64 {
 	value := tables[0][e.fixed>>gammaBits]
 	value = product63(value, tables[1][e.fixed>>(gammaBits-digit)&255])
 	value = product63(value, tables[2][e.fixed>>(gammaBits-2*digit)&255])
@@ -100,10 +100,10 @@ func product63(left, right uint64) uint64 {
 
 // bernoulli is true with probability exp(−γ), exactly.
 func (s *sampler) bernoulli(e exponent) bool {
-	return s.decide(e.approximate(), e)
+	return s.decide(e.approximate(), &e)
 }
 
-func (s *sampler) decide(approximate uint64, e exponent) bool {
+func (s *sampler) decide(approximate uint64, e *exponent) bool {
 	first := s.stream.word()
 	uniform := first >> 1
 	switch {
@@ -117,7 +117,7 @@ func (s *sampler) decide(approximate uint64, e exponent) bool {
 
 // decideExactly compares the uniform real 0.first… with exp(−γ), 64 bits deeper each time it stays undecided. Unless
 // γ = 0, exp(−γ) is irrational, so this ends.
-func (s *sampler) decideExactly(first uint64, e exponent) bool {
+func (s *sampler) decideExactly(first uint64, e *exponent) bool {
 	top, bottom := wide(e.topHigh, e.topLow), wide(e.bottomHigh, e.bottomLow)
 	if top.Sign() == 0 {
 		return true

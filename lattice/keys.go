@@ -60,8 +60,7 @@ func (p *parameters) shamirPolynomial(
 	value := structs.Vector[ringqp.Poly]{key.Value}
 	for index := 1; index < threshold; index++ {
 		coefficient := rlwe.NewSecretKey(p.rlwe).Value
-		values := coefficient.Q.Coeffs[0]
-		newStream(seed, index).uniform(p.degree, p.modulus, func(i int, v uint64) { values[i] = v })
+		newStream(seed, index).uniform(coefficient.Q.Coeffs[0], p.modulus)
 		value = append(value, coefficient)
 	}
 	return multiparty.ShamirPolynomial{Value: value}

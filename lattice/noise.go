@@ -92,14 +92,17 @@ func (s *sampler) laplace() (uint64, bool) {
 // geometric adds t for every success of a Bernoulli(1/e) trial.
 func (s *sampler) geometric(uniform uint64) (uint64, bool) {
 	for trials := range uint64(geometricLimit) {
-		if !s.decide(oneOverE, fraction(1, 1)) {
+		if !s.decide(oneOverE, &one) {
 			return uniform + trials*s.scale, true
 		}
 	}
 	return 0, false
 }
 
-var oneOverE = fraction(1, 1).approximate()
+var (
+	one      = fraction(1, 1)
+	oneOverE = one.approximate()
+)
 
 // below is uniform in 0 … t−1 (Lemire 2019, exact).
 func (s *sampler) below() uint64 {

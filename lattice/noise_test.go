@@ -71,12 +71,12 @@ func TestQuickDecisionsAreExact(t *testing.T) {
 			if uniform >= probUnit {
 				continue
 			}
-			if quick := offset < 0; exact.decideExactly(uniform<<1, e) != quick || exact.decideExactly(uniform<<1|1, e) != quick {
+			if quick := offset < 0; exact.decideExactly(uniform<<1, &e) != quick || exact.decideExactly(uniform<<1|1, &e) != quick {
 				t.Fatalf("%+v at offset %d is decided the other way", e, offset)
 			}
 		}
 		for range 4 {
-			exact.decideExactly(approximate<<1, e) // undecided at 64 bits more often than not: must end
+			exact.decideExactly(approximate<<1, &e) // undecided at 64 bits more often than not: must end
 		}
 	}
 }
@@ -138,7 +138,7 @@ func TestLargestProposalDoesNotOverflow(t *testing.T) {
 	}
 	distance := difference(largest*s.scale, s.variance)
 	high, low := mul(distance, distance)
-	if e := s.gamma.times(high, low); e.fixed != gammaLimit || s.decideExactly(0, e) && s.decideExactly(1, e) {
+	if e := s.gamma.times(high, low); e.fixed != gammaLimit || s.decideExactly(0, &e) && s.decideExactly(1, &e) {
 		t.Error("a proposal with probability e^-8000000 was taken")
 	}
 }
@@ -168,13 +168,14 @@ func TestStreamsAreSeparate(t *testing.T) {
 	if first == second || first != newStream(key, 0).word() {
 		t.Error("streams are not functions of key and index")
 	}
-	sum := 0.0
-	newStream(key, 2).uniform(50_000, 1<<59+1, func(_ int, value uint64) {
+	sum, values := 0.0, make([]uint64, 50_000)
+	newStream(key, 2).uniform(values, 1<<59+1)
+	for _, value := range values {
 		if value > 1<<59 {
 			t.Fatal("not below the modulus")
 		}
 		sum += float64(value) / (1 << 59) / 50_000
-	})
+	}
 	if math.Abs(sum-0.5) > 0.01 {
 		t.Errorf("mean %g", sum)
 	}

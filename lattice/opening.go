@@ -110,12 +110,15 @@ func (p *parameters) openBlock(key *rlwe.SecretKey, r release, block int, noise 
 
 // addMask adds the pair's mask on the lower point's side and subtracts it on the higher one's.
 func (p *parameters) addMask(share []uint64, mask *stream, lower bool) {
-	q := p.modulus
-	if lower {
-		mask.uniform(len(share), q, func(i int, v uint64) { share[i] = ring.CRed(share[i]+v, q) })
-		return
+	q, values := p.modulus, make([]uint64, len(share))
+	mask.uniform(values, q)
+	for index, value := range values {
+		if lower {
+			share[index] = ring.CRed(share[index]+value, q)
+		} else {
+			share[index] = ring.CRed(share[index]+q-value, q)
+		}
 	}
-	mask.uniform(len(share), q, func(i int, v uint64) { share[i] = ring.CRed(share[i]+q-v, q) })
 }
 
 // combine adds the opening shares to the ciphertext sum and decodes values in (−T/2, T/2]. It fails when a decoding

@@ -15,7 +15,8 @@ const keySize = 32
 type stream struct {
 	cipher cipher.Stream
 	buffer [4096]byte
-	unread int // bytes of buffer not yet handed out by word
+	words  [512]uint64
+	unread int // words not yet handed out, the last ones first
 }
 
 func newStream(key []byte, index int) *stream {
@@ -38,23 +39,37 @@ func (s *stream) Read(into []byte) (int, error) {
 // word is the next 64 bits of the stream.
 func (s *stream) word() uint64 {
 	if s.unread == 0 {
-		s.Read(s.buffer[:])
-		s.unread = len(s.buffer)
+		s.refill()
 	}
-	at := len(s.buffer) - s.unread
-	s.unread -= 8
-	return binary.LittleEndian.Uint64(s.buffer[at:])
+	s.unread--
+	return s.words[s.unread&511]
 }
 
-// uniform calls use(i, v) for i = 0 … count−1 with v uniform in [0, modulus), by rejection.
-func (s *stream) uniform(count int, modulus uint64, use func(index int, value uint64)) {
+func (s *stream) refill() {
+	s.Read(s.buffer[:])
+	for index := range s.words {
+		s.words[index] = binary.LittleEndian.Uint64(s.buffer[8*index:])
+	}
+	s.unread = len(s.words)
+}
+
+// uniform fills the slice with independent values in [0, modulus), by rejection.
+func (s *stream) uniform(into []uint64, modulus uint64) {
 	const mask = 1<<modulusBits - 1
-	for index := range count {
-		value := s.word() & mask
-		for value >= modulus {
-			value = s.word() & mask
+	for len(into) > 0 {
+		count := min(len(into), len(s.buffer)/8)
+		raw := s.buffer[:8*count]
+		s.Read(raw)
+		for index := range count {
+			value := binary.LittleEndian.Uint64(raw[8*index:]) & mask
+			for value >= modulus {
+				var again [8]byte
+				s.Read(again[:])
+				value = binary.LittleEndian.Uint64(again[:]) & mask
+			}
+			into[index] = value
 		}
-		use(index, value)
+		into = into[count:]
 	}
 }
 
