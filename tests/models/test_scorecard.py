@@ -1,0 +1,79 @@
+"""The released model: explanations add up, foreign rows are refused, damaged bundles are not read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedcrm.benchmark.without_privacy import train_without_privacy
+from fedcrm.errors import InputError, SchemaMismatch
+from fedcrm.models.bundle import Bundle
+from fedcrm.models.learner import PublicFacts
+from fedcrm.models.logistic import LogisticLearner
+from fedcrm.models.naive import NaiveLogisticLearner
+from fedcrm.models.scorecard import LogisticModel
+from twins.tables import OPEN_SCHEMA, invented_table, with_cells
+
+
+@pytest.fixture(scope="module", params=[LogisticLearner(), NaiveLogisticLearner()], ids=lambda learner: learner.name)
+def model(request):
+    """A trained model of each learner."""
+    table = invented_table(300, seed=1)
+    return train_without_privacy({"org": table}, request.param, PublicFacts(table.schema, 1, 1000))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    number=st.lists(st.floats(width=64) | st.floats(-100, 2000), min_size=3, max_size=3),
+    code=st.integers(-1, 2**31 - 1),
+)
+def test_base_and_reasons_add_up_to_the_log_odds(model, number, code):
+    """For any row: base + parts is the score, the probability follows from it, the strongest reason comes first."""
+    row = with_cells(invented_table(1, seed=2), np.array([number]), np.array([[code]], dtype=np.int32))
+    (told,) = model.explain(row)
+    added = told.base + sum(reason.contribution for reason in told.reasons)
+    assert added == pytest.approx(told.log_odds, abs=1e-9)
+    assert told.log_odds == pytest.approx(float(model.log_odds(row)[0]), abs=1e-9)
+    assert model.predict(row)[0] == pytest.approx(1 / (1 + np.exp(-told.log_odds)), abs=1e-12)
+    strength = [abs(reason.contribution) for reason in told.reasons]
+    assert strength == sorted(strength, reverse=True)
+    assert {reason.feature for reason in told.reasons} == {"age", "plan", "revenue", "balance"}
+    assert all(np.isfinite(reason.sd) and reason.sd >= 0 for reason in told.reasons)
+
+
+def test_rows_of_other_columns_are_refused(model):
+    """A score over other columns would mean nothing."""
+    for ask in (model.predict, model.log_odds, model.explain):
+        with pytest.raises(SchemaMismatch, match="do not have the model's 4"):
+            ask(invented_table(3, seed=1, schema=OPEN_SCHEMA))
+
+
+def test_no_rows_give_no_scores(model):
+    """An empty table is answered emptily."""
+    nobody = invented_table(3, seed=1).take_units(np.zeros(0, dtype=np.int64))
+    assert model.predict(nobody).shape == (0,) and model.explain(nobody) == []
+
+
+def test_repr_shows_no_points(model):
+    """What is printed in a log is sizes only."""
+    assert repr(model) == f"LogisticModel(columns=4, cells={model.parts.shape[0]})"
+
+
+@pytest.mark.parametrize("name", ["schema", "base", "grid", "kind", "ranges", "parts", "deviations"])
+def test_a_model_with_a_part_missing_is_not_read(model, name):
+    """Each fact and array is needed."""
+    bundle = model.to_bundle()
+    facts = {key: value for key, value in bundle.facts.items() if key != name}
+    arrays = {key: value for key, value in bundle.arrays.items() if key != name}
+    with pytest.raises(InputError, match="not an additive logistic model"):
+        LogisticModel.from_bundle(Bundle(facts, arrays))
+
+
+@pytest.mark.parametrize("change", [{"schema": "[]"}, {"schema": "{"}, {"base": "much"}, {"grid": 3}])
+def test_a_model_that_contradicts_itself_is_not_read(model, change):
+    """Facts that do not fit the arrays are refused."""
+    bundle = model.to_bundle()
+    with pytest.raises(InputError, match="not an additive logistic model"):
+        LogisticModel.from_bundle(Bundle({**bundle.facts, **change}, bundle.arrays))
