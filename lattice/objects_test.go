@@ -58,7 +58,7 @@ func TestForeignElementsAreReduced(t *testing.T) {
 	}
 }
 
-// Lattigo's reader as it is: it accepts 2^64 − 1 as a coefficient, and panics on an odd length.
+// Lattigo's reader as it is: it accepts 2^64 − 1 as a coefficient.
 func TestLattigoReaderAcceptsOversizedCoefficients(t *testing.T) {
 	p := parametersWith(t, 20)
 	raw, err := p.ring.NewPoly().MarshalBinary()

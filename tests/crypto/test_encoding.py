@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcrm.crypto.encoding import centred, clamp_bound, noise_tail
@@ -14,6 +14,7 @@ from fedcrm.crypto.noise import discrete_gaussian
 from fedcrm.errors import ParameterError
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 1000),
     st.floats(0, 2**24, allow_nan=False),
@@ -35,6 +36,7 @@ def test_clamped_sums_never_wrap(participants, noise_sd, bits, places):
         assert centred(np.array([total]), plaintext_bits=bits).tolist() == [total]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 1000), st.floats(0, 2**20))
 def test_the_clamp_is_the_largest_one(participants, noise_sd):
     """One grid step more could wrap around."""
@@ -64,6 +66,7 @@ def test_the_tail_is_rare_enough():
     assert math.log2(2 * 2**24) - noise_tail(sigma) ** 2 / (2 * sigma**2) / math.log(2) <= -64
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**62), 2**62), st.integers(8, 48))
 def test_representatives_are_congruent_and_centred(value, bits):
     """Any grid integer has one representative in (−T/2, T/2]."""

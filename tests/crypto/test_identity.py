@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcrm.crypto.identity import Identity, verify
@@ -12,6 +12,7 @@ from fedcrm.errors import ParameterError
 ONE, TWO = Identity(b"1" * 32), Identity(b"2" * 32)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20), st.binary(max_size=100))
 def test_a_signature_verifies(domain, message):
     """What was signed verifies under the same key and domain, and repeats its bytes."""

@@ -16,7 +16,7 @@ from fedcrm.errors import ParameterError
 dp.enable_features("contrib")
 
 KEY = bytes(range(32))
-LEVEL = 1e-9  # of every statistical test here: keys are fixed, so none of them is flaky
+LEVEL = 1e-9  # of every statistical test here; our keys are fixed, only OpenDP's draws differ from run to run
 
 
 def exact(variance: int, reach: int) -> np.ndarray:

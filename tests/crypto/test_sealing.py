@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcrm.crypto.sealing import EpochKey, derive, open_seal, pair_mask_key, seal
@@ -13,6 +13,7 @@ SECRET = b"s" * 32
 ONE, TWO = EpochKey(derive(SECRET, "one")), EpochKey(derive(SECRET, "two"))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=50))
 def test_a_seal_opens_for_its_recipient_and_place(plaintext, place):
     """What was sealed comes back with the same key and associated data."""
