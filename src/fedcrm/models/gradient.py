@@ -14,7 +14,7 @@ from fedcrm.models.cells import CellMap
 from fedcrm.models.learner import OpenedSum, UnitRows
 from fedcrm.models.units import unit_means
 
-ROW_BOUND = 0.72
+ROW_BOUND = 0.85
 """Bound on a row's ‖(y − p)·φ‖ in typical norms √E‖φ‖²."""
 _CONSTANT = 0.1
 _BASE = 0.3

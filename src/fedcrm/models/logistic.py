@@ -16,7 +16,7 @@ from fedcrm.features.columns import FeatureSchema
 from fedcrm.models.basis import AdditiveBasis, build_basis
 from fedcrm.models.bundle import Array, Bundle
 from fedcrm.models.cells import GRID_CELLS, CellMap, declared_ranges
-from fedcrm.models.gradient import GradientShape, read_gradient, unit_gradients
+from fedcrm.models.gradient import ROW_BOUND, GradientShape, read_gradient, unit_gradients
 from fedcrm.models.histogram import HistogramShape, read_counts, unit_histograms
 from fedcrm.models.learner import OpenedSum, PublicFacts, Query, Round, UnitRows
 from fedcrm.models.moment import MomentShape, read_moment, unit_moments
@@ -24,8 +24,10 @@ from fedcrm.models.posterior import PRIOR_VARIANCE, Measurements, infer
 from fedcrm.models.scorecard import LogisticModel
 from fedcrm.models.survey import needs_survey, read_survey, survey_shape, unit_surveys
 
-HNOISE = 0.5
-REPEAT = 2
+CURVATURE_NOISE = 0.5
+"""Share of the second moment's noise that a re-linearised gradient is charged for."""
+LINEARISATIONS = 2
+"""How often the past gradients are re-linearised to the newest parameters after each release."""
 SURVEY_SHARE, HISTOGRAM_SHARE, MOMENT_SHARE = 0.10, 0.05, 0.12
 
 
@@ -52,7 +54,7 @@ class LogisticLearner:
     """
 
     gradients: int = 6
-    row_bound: float = 0.72
+    row_bound: float = ROW_BOUND
     name: str = "logistic"
 
     def rounds(self, facts: PublicFacts) -> Sequence[Round]:
@@ -167,8 +169,8 @@ def _after_gradient(state: Bundle, opened: OpenedSum, row_bound: float) -> Bundl
     curvature = np.eye(mean.shape[0])
     curvature[1:, 1:] = _floats(state, "moment")
     curvature *= rate * (1.0 - rate)
-    noise = HNOISE * (rate * (1 - rate)) ** 2 * _fact(state, "moment_noise")
-    for _ in range(REPEAT):
+    noise = CURVATURE_NOISE * (rate * (1 - rate)) ** 2 * _fact(state, "moment_noise")
+    for _ in range(LINEARISATIONS):
         measured = Measurements(points, gradients, variances).combine(curvature, mean, noise)
         found = infer(curvature, measured, basis.column_of, _floats(state, "group_variance"), units)
         mean = found.mean
