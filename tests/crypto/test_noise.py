@@ -89,6 +89,15 @@ def test_wide_noise_is_gaussian(variance):
     assert stats.kstest(draws / math.sqrt(variance), "norm").pvalue > LEVEL
 
 
+@pytest.mark.parametrize("variance", [1, (1 << 47) + 1, MAXIMUM_VARIANCE])
+def test_moments_at_the_ends_of_the_range(variance):
+    """Mean, variance, skewness and fourth moment of the narrowest and widest noise, within 6.5 standard errors."""
+    count = 1_000_000
+    z = discrete_gaussian(variance=variance, size=count, stream_key=KEY) / math.sqrt(variance)
+    for power, moment, spread in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs(np.mean(z**power) - moment) < 6.5 * math.sqrt(spread / count)
+
+
 @pytest.mark.parametrize("variance", [1, 50, 1 << 30])
 def test_neighbouring_draws_are_independent(variance):
     """Correlation at lags 1, 2 and across the sampler's chunks is that of independent draws."""
