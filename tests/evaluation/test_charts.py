@@ -78,5 +78,6 @@ def test_every_colour_has_its_dark_counterpart():
 
 def test_drawings_on_one_page_share_no_ids():
     """Ids inside an SVG (clip paths) are found in no other drawing, so that none clips another."""
-    ids = [set(re.findall(r'\bid="([^"]+)"', to_svg(draw(640), title="t"))) for _, draw in CHARTS.values()]
-    assert any(ids) and sum(map(len, ids)) == len(set.union(*ids))
+    draw = CHARTS["budget"][1]
+    first, second = (set(re.findall(r'\bid="([^"]+)"', to_svg(draw(640), title="t"))) for _ in range(2))
+    assert first and second and not first & second

@@ -138,6 +138,6 @@ def _sized(chart: Any, width: int, height: int) -> Chart:  # noqa: ANN401 (altai
         )
         .configure_axisY(ticks=False, domain=False, grid=False, minExtent=labels, maxExtent=labels)
         .configure_axisX(tickCount=4 if narrow else 7)
-        .configure_legend(labelColor=INK, labelFontSize=12)
+        .configure_legend(labelColor=INK, labelFontSize=10 if narrow else 12, columnPadding=4 if narrow else 10)
     )
     return sized
