@@ -4,7 +4,6 @@
 
 The standard deviation is 2^16 grid steps; medians over repetitions of both in turns. Ours uses all cores, as a
 participant does.
-participant does.
 """
 
 from __future__ import annotations
