@@ -21,10 +21,9 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (None, [], "FED-101", "t.csv: no such file"),
         ("unit_id,org,label,age\n1,a,0,30\n2,b,maybe,40\n", [], "FED-101", "label: neither 0 nor 1 in 1 row"),
-        (GOOD, ["--epsilon", "0"], "FED-100", "ε is not above zero"),
         (GOOD, ["--split", "time"], "FED-100", "no time column in t"),
     ],
-    ids=["missing file", "bad table", "no budget", "no time column"],
+    ids=["missing file", "bad table", "no time column"],
 )
 def test_benchmark_refuses_in_three_parts(tmp_path, content, options, code, said):
     """Exit code 2; what, why and what to do on stderr; nothing on stdout and nothing written."""

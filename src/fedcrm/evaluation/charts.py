@@ -113,7 +113,7 @@ def _data(records: Records) -> alt.InlineData:
 
 
 def _legend() -> alt.Legend:
-    return alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=70, columnPadding=22)
+    return alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=70, columnPadding=12)
 
 
 def _sized(chart: Any, width: int, height: int) -> Chart:  # noqa: ANN401 (altair has no name for what can be configured)
@@ -138,6 +138,6 @@ def _sized(chart: Any, width: int, height: int) -> Chart:  # noqa: ANN401 (altai
         )
         .configure_axisY(ticks=False, domain=False, grid=False, minExtent=labels, maxExtent=labels)
         .configure_axisX(tickCount=4 if narrow else 7)
-        .configure_legend(labelColor=INK, labelFontSize=10 if narrow else 12, columnPadding=4 if narrow else 10)
+        .configure_legend(labelColor=INK, labelFontSize=10 if narrow else 12)
     )
     return sized
