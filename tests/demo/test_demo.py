@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
 from fedcrm.benchmark.results import read_results
@@ -16,8 +15,7 @@ from fedcrm.demo.organisations import ORGANISATIONS, SCHEMA, budgets, invented_d
 def demo(tmp_path_factory):
     """What the command printed and the folder it wrote."""
     folder = tmp_path_factory.mktemp("demo") / "out"
-    with threadpool_limits(1):
-        result = CliRunner().invoke(app, ["demo", "--quick", "--seed", "3", "--out", str(folder)])
+    result = CliRunner().invoke(app, ["demo", "--quick", "--seed", "3", "--out", str(folder)])
     assert result.exit_code == 0, result.output
     return result, folder
 
