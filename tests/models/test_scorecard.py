@@ -50,6 +50,18 @@ def test_rows_of_other_columns_are_refused(model):
             ask(invented_table(3, seed=1, schema=OPEN_SCHEMA))
 
 
+def test_the_design_times_the_mean_is_the_score():
+    """Linear form, components and prior variances fit each other, whatever the rows."""
+    table = invented_table(300, seed=1)
+    model = train_without_privacy({"org": table}, LogisticLearner(), PublicFacts(table.schema, 1, 1000))
+    design = model.design(table)
+    np.testing.assert_allclose(design @ model.mean, model.log_odds(table), atol=1e-9)
+    assert model.covariance.shape == (design.shape[1], design.shape[1])
+    assert model.prior_variance.shape == model.component_of.shape == (design.shape[1] - 1,)
+    assert [model.components[c] for c in np.unique(model.component_of)] == ["age", "plan", "revenue", "balance"]
+    assert model.design(table.take_units(np.zeros(0, dtype=np.int64))).shape == (0, design.shape[1])
+
+
 def test_no_rows_give_no_scores(model):
     """An empty table is answered emptily."""
     nobody = invented_table(3, seed=1).take_units(np.zeros(0, dtype=np.int64))

@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from fedcrm.errors import InputError, SchemaMismatch
 from fedcrm.features.columns import FeatureSchema
+from fedcrm.models.basis import AdditiveBasis
 from fedcrm.models.bundle import Array, Bundle, Fact
 from fedcrm.models.cells import CellMap
 from fedcrm.models.gradient import scores
@@ -59,6 +60,47 @@ class LogisticModel:
         self._check(rows)
         pieces = [scores(self.base, self.parts, located) for located in self.cells.batches(rows)]
         return np.concatenate([np.zeros(0), *pieces])
+
+    def design(self, rows: UnitRows) -> NDArray[np.float64]:
+        """[1, φ] of each row, float64 [rows, 1 + D]; `design(rows) @ mean` is `log_odds(rows)`.
+
+        Raises:
+            SchemaMismatch: when the rows have other columns than the model.
+        """
+        self._check(rows)
+        basis, offsets = self._basis, self.cells.offsets
+        pieces = [basis.expand(located, offsets) for located in self.cells.batches(rows)]
+        values = np.vstack([np.empty((0, self.mean.shape[0] - 1)), *pieces])
+        return np.hstack([np.ones((values.shape[0], 1)), values])
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Posterior mean, base first, float64 [1 + D]."""
+        return np.asarray(self.extras["mean"], dtype=np.float64)
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """Posterior covariance, the noise of the releases included, base first, float64 [1 + D, 1 + D]."""
+        return np.asarray(self.extras["covariance"], dtype=np.float64)
+
+    @property
+    def prior_variance(self) -> NDArray[np.float64]:
+        """Learnt prior variance of each coefficient, base left out, float64 [D]."""
+        return np.asarray(self.extras["group_variance"], dtype=np.float64)[self.component_of]
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the parts a score is made of, base left out."""
+        return tuple(column.name for column in self.cells.schema.columns)
+
+    @property
+    def component_of(self) -> NDArray[np.int64]:
+        """Component of each coefficient, base left out, int64 [D]."""
+        return self._basis.column_of
+
+    @property
+    def _basis(self) -> AdditiveBasis:
+        return AdditiveBasis.from_arrays(self.extras)
 
     def explain(self, rows: UnitRows) -> list[Explanation]:
         """For each row, what each column adds to the log-odds; base and reasons, added in order, are the score.
