@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,14 +63,23 @@ def train_locally(
     terms: PrivacyTerms,
     task: str,
     observe: Observer,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    folder: Path | None = None,
 ) -> TrainingOutcome:
-    """All organisations in this process: real messages, cryptography and ledgers, in a folder removed afterwards."""
-    now = clock()
+    """All organisations in this process: real messages, cryptography and ledgers.
+
+    The run's folder is removed afterwards, unless one is given to keep it in.
+    """
+    now = _now()
     participants = {
         name: LocalParticipant(table=table, budget=terms.budget(name, now=now)) for name, table in tables.items()
     }
     numbers = FederationNumbers(reference_epsilon=terms.epsilon, reference_delta=terms.delta)
     job = TrainingJob(task=task, learner=learner, facts=facts, participants=participants, numbers=numbers)
-    with tempfile.TemporaryDirectory(prefix="fedcrm-benchmark-") as folder:
-        return LocalEngine(folder=Path(folder), clock=clock).train(job, observe=observe)
+    if folder is not None:
+        return LocalEngine(folder=folder, clock=_now).train(job, observe=observe)
+    with tempfile.TemporaryDirectory(prefix="fedcrm-benchmark-") as passing:
+        return LocalEngine(folder=Path(passing), clock=_now).train(job, observe=observe)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

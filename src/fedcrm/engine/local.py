@@ -35,6 +35,7 @@ from fedcrm.protocol.manifest import Manifest, Member, check_manifest, default_n
 from fedcrm.protocol.messages import COORDINATOR, Announcement, Post
 from fedcrm.protocol.participant import PAYLOAD, LocalData, NoiseSource, TrainingParticipant
 from fedcrm.protocol.release import Descriptor, PlannedRound, ReleaseParts, RunPlan, Statement
+from fedcrm.runs.public_record import facts_digest, keep_announcement
 from fedcrm.runs.store import SETUP, RunStore, TranscriptEntry
 
 PHASE_SECONDS = 600
@@ -111,6 +112,8 @@ class _Run:
         self._post = Post(_manifest(engine, job, sites, store), COORDINATOR, identity)
         self._run = store.remember("run", digest("run", engine.fresh(32)))
         self._plan = _plan(job, self._post.manifest, self._run)
+        self._announcement = self._post.write(Announcement(plan=self._plan))
+        keep_announcement(store, self._announcement, job.facts)
 
     def train(self) -> Bundle:
         """All rounds that are not done yet; the learner's final state."""
@@ -166,13 +169,12 @@ class _Run:
 
     def _accepted(self, stage: Stage) -> dict[str, TrainingParticipant]:
         """Every participant's acceptance of the announced plan; who refuses is told and does not take part."""
-        announcement = self._post.write(Announcement(plan=self._plan))
         accepted: dict[str, TrainingParticipant] = {}
         for name, within in stage.participants.items():
             site = self._sites[name]
             try:
                 accepted[name] = within.accept(
-                    announcement,
+                    self._announcement,
                     facts=self._plan.facts,
                     data=self._data(name),
                     books=site.vault.ledger,
@@ -287,17 +289,13 @@ def check_same_run(store: RunStore, job: TrainingJob) -> None:
     """
     numbers = repr(job.numbers)
     names = [part for name in job.participants for part in ("participant", name)]
-    fingerprint = digest("job", job.task, job.learner.name, _facts(job), numbers, *names)
+    fingerprint = digest("job", job.task, job.learner.name, facts_digest(job.facts), numbers, *names)
     if store.remember("job", fingerprint) != fingerprint:
         raise RunStoreError(
             "the folder holds another run",
             why="going on with other settings would mix two runs in one ledger and one transcript",
             fix="use an empty folder, or the settings the run was begun with",
         )
-
-
-def _facts(job: TrainingJob) -> bytes:
-    return digest("facts", job.facts.schema.digest, job.facts.participants, job.facts.units_magnitude)
 
 
 def _plan(job: TrainingJob, manifest: Manifest, run: bytes) -> RunPlan:
@@ -314,7 +312,7 @@ def _plan(job: TrainingJob, manifest: Manifest, run: bytes) -> RunPlan:
         run=run,
         task=job.task,
         learner=job.learner.name,
-        facts=_facts(job),
+        facts=facts_digest(job.facts),
         rounds=tuple(
             PlannedRound(purpose=planned.purpose, noise_multiplier=multiplier)
             for planned, multiplier in zip(rounds, multipliers, strict=True)

@@ -17,6 +17,7 @@ from fedcrm.protocol.coordinator import Gathering, Opening
 from fedcrm.protocol.messages import OpenRequest, Post
 from fedcrm.protocol.participant import TrainingParticipant
 from fedcrm.protocol.release import Descriptor, Statement
+from fedcrm.runs.public_record import keep_request
 from fedcrm.runs.store import RunStore
 
 
@@ -60,6 +61,7 @@ class Attempt:
         """Contributions of all who can be reached; one who refuses or fails is told and left out."""
         gathering = Gathering(self.post, self.scheme, descriptor)
         request = gathering.request(payload)
+        keep_request(self.store, descriptor.parts.release_id, request)
         for name, participant in self.training.items():
             if not self.present("contribute", name):
                 continue

@@ -86,6 +86,11 @@ class RunStore:
         row = self._db.execute("select value from facts where name = ?", (name,)).fetchone()
         return None if row is None else bytes(row[0])
 
+    def facts(self) -> tuple[tuple[str, bytes], ...]:
+        """All facts of the run, oldest first."""
+        rows = self._db.execute("select name, value from facts order by rowid")
+        return tuple((str(name), bytes(value)) for name, value in rows)
+
     def attempt(self, round_index: int) -> int:
         """The attempt to make at a round: one after the last dead one."""
         row = self._db.execute("select max(attempt) from dead_attempts where round = ?", (round_index,)).fetchone()
