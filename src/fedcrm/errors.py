@@ -243,3 +243,15 @@ class SchemaMismatch(InputError):
     """Rows have other columns than the model that should score them."""
 
     code = "FED-150"
+
+
+class AuditRefused(FedCRMError):
+    """A run cannot be audited as asked; nothing was attacked."""
+
+    code = "FED-601"
+
+
+class AuditFailed(FedCRMError):
+    """An attack on a run's mechanism learnt more than its privacy statement allows."""
+
+    code = "FED-602"

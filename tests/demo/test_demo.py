@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fedcrm.audit.statements import read_statements
 from fedcrm.benchmark.results import read_results
 from fedcrm.cli.main import app
 from fedcrm.demo.organisations import ORGANISATIONS, SCHEMA, budgets, invented_dataset
+from fedcrm.demo.run import keeping_contest
+from fedcrm.runs.public_record import read_public_record
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +26,9 @@ def demo(tmp_path_factory):
 
 
 def test_the_demo_writes_results_and_a_report(demo):
-    """Both files, and nothing beside them; nine organisations under their own budgets."""
+    """Both files and the run, and nothing beside them; nine organisations under their own budgets."""
     folder = demo[1]
-    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "results.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "results.json", "run"]
     results = read_results(folder / "results.json")
     (found,) = results.datasets
     assert (results.seeds, found.orgs) == (1, 9) and set(found.models) >= {"local_best", "federated"}
@@ -64,3 +69,21 @@ def test_invented_rows_keep_to_their_declaration():
             codes = table.codes[:, at]
             assert (codes.max() < 0) == (column.name in organisation.without) and codes.max() < column.levels
         assert 0 < table.label.mean() < 1 and table.units >= 40
+
+
+def test_the_demos_run_can_be_audited(demo):
+    """What is kept states for each organisation what the results say it spent."""
+    run = demo[1] / "run"
+    record = read_public_record(run)
+    stated = read_statements(run, record, now=datetime.now(UTC))
+    (found,) = read_results(demo[1] / "results.json").datasets
+    assert {s.participant: s.epsilon for s in stated} == {n: line.epsilon_spent for n, line in found.ledger.items()}
+    assert len(record.requests) == found.rounds
+
+
+def test_a_second_demo_replaces_the_run_of_the_first(tmp_path):
+    """The folder of an earlier run is emptied; a folder that is no run is left alone."""
+    for name in ("mine.txt", "coordinator.sqlite"):
+        (tmp_path / name).touch()
+        keeping_contest(tmp_path)
+        assert tmp_path.exists() == (name == "mine.txt")
