@@ -6,8 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedcrm.features.table import FeatureTable
 from fedcrm.models.learner import Learner, Model, PublicFacts
+from fedcrm.models.reliability import Reference
 from fedcrm.privacy.budget import Budget
 from fedcrm.protocol.probing import Rule
 
@@ -38,12 +42,16 @@ class LocalParticipant:
     Attributes:
         table: Its records.
         budget: Its privacy budget, set in its ledger when the ledger has none.
-        quality: Its organisation-level quality factor.
+        quality: Its organisation-level quality factor, a constant that no record has a say in.
+        unit_quality: Factors q in [0, 1] of its units, each from the unit's own rows; None is 1 for all.
+        reference: The released model its labels are measured against before the first round, which is charged.
     """
 
     table: FeatureTable
     budget: Budget
     quality: float = 1.0
+    unit_quality: NDArray[np.float64] | None = None
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

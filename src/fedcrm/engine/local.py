@@ -190,8 +190,9 @@ class _Run:
             rows=own.table,
             learners={self._job.learner.name: self._job.learner},
             quality=own.quality,
-            unit_quality=None,
+            unit_quality=own.unit_quality,
             tell=self._sites[name].findings.append,
+            reference=own.reference,
         )
 
     def _round(self, index: int, state: Bundle, stage: Stage, training: dict[str, TrainingParticipant]) -> Bundle:

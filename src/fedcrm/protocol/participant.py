@@ -8,11 +8,9 @@ nobody.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +19,17 @@ from fedcrm.crypto.encoding import centred, clamp_bound
 from fedcrm.crypto.noise import discrete_gaussian
 from fedcrm.crypto.scheme import ThresholdScheme
 from fedcrm.crypto.sealing import derive, seal
-from fedcrm.errors import BudgetExceeded, DescriptorRefused, FedCRMError, SecondUse
+from fedcrm.errors import BudgetExceeded, DescriptorRefused, SecondUse
 from fedcrm.models.bundle import Bundle
-from fedcrm.models.learner import Learner, Query, UnitRows
+from fedcrm.models.learner import Learner, Query
 from fedcrm.privacy.accountant import ReleaseEvent
 from fedcrm.privacy.calibration import planned_rho
-from fedcrm.privacy.entries import Charge
 from fedcrm.privacy.mechanism import SumMechanism, sum_units
 from fedcrm.privacy.weights import BudgetForecast, forecast
 from fedcrm.protocol import vault as kinds
 from fedcrm.protocol.digest import digest
 from fedcrm.protocol.epoch import Epoch, probe_descriptor, public_vector, share_context, verified_epoch
+from fedcrm.protocol.local_data import Books, LocalData, NoiseSource, unit_by_unit, why_unusable
 from fedcrm.protocol.messages import (
     COORDINATOR,
     Announcement,
@@ -42,68 +40,30 @@ from fedcrm.protocol.messages import (
     SealedShare,
     same,
 )
+from fedcrm.protocol.quality import Surveyor
 from fedcrm.protocol.release import Descriptor, RunPlan
 from fedcrm.protocol.vault import Vault
 
 PAYLOAD = "query payload"
 
-FAILURES = (FedCRMError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What a learner may raise over rows it cannot use."""
-
-
-class NoiseSource(Protocol):
-    """Draws one noise share; deployed code has `discrete_gaussian` here and nothing else."""
-
-    def __call__(self, *, variance: int, size: int, stream_key: bytes) -> NDArray[np.int64]:
-        """int64 [size] of the given variance, determined by the 32-byte key."""
-        ...
-
-
-class Books(Protocol):
-    """What the role needs of the participant's privacy ledger."""
-
-    def remaining_rho(self, *, task: str, now: datetime) -> float:
-        """ρ the task may still spend in the running period."""
-        ...
-
-    def charged(self, release_id: bytes) -> Charge | None:
-        """The charge of a release, if there is one."""
-        ...
-
-    def charge(  # noqa: PLR0913 (every part is evidence of one charge)
-        self,
-        release_id: bytes,
-        event: ReleaseEvent,
-        *,
-        run: str,
-        round: int,
-        attempt: int,
-        manifest_digest: bytes,
-        purpose: str,
-        task: str,
-        now: datetime,
-    ) -> object:
-        """Record a release's cost durably, once per release id; raises BudgetExceeded when it does not fit."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class LocalData:
-    """What a participant brings to a run and never sends.
-
-    Attributes:
-        rows: Its feature table.
-        learners: Learners its operator allows, by name.
-        quality: Organisation-level quality factor in [0, 1], lawful in the sense of PRIVACY: charged, or a constant.
-        unit_quality: Per-unit factors q in [0, 1] from each unit's own rows, or None.
-        tell: Where findings for this participant's own operator go.
-    """
-
-    rows: UnitRows
-    learners: Mapping[str, Learner]
-    quality: float
-    unit_quality: NDArray[np.float64] | None
-    tell: Callable[[str], None]
+__all__ = [
+    "PAYLOAD",
+    "Books",
+    "EpochParticipant",
+    "LocalData",
+    "NoiseSource",
+    "Participant",
+    "TrainingParticipant",
+    "check_attempts",
+    "check_descriptor",
+    "check_noise",
+    "check_payload",
+    "check_range",
+    "check_release",
+    "contribute_once",
+    "encrypted",
+    "unit_by_unit",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +161,16 @@ class EpochParticipant:
         return TrainingParticipant(self, plan, data, books, outlook)
 
     def _outlook(self, plan: RunPlan, data: LocalData, books: Books, now: datetime) -> BudgetForecast:
-        """The forecast made when the plan was first seen: a resumed run keeps its weight."""
+        """The forecast made when the plan was first seen: a resumed run keeps its weight.
+
+        Quality is charged and measured before: the budget for the rounds is what remains after it.
+        """
+        participant, planned = self.participant, _planned_rho(plan)
+        surveyor = Surveyor(participant.vault, self.epoch, self.secret, participant.noise)
+        quality = data.quality * surveyor.factor(plan, planned, data, books, now=now)
         remaining = books.remaining_rho(task=plan.task, now=now).hex().encode()
-        first = self.participant.vault.record(kinds.PLAN, self.epoch.id, b"remaining", remaining)
-        return forecast(
-            planned_rho=_planned_rho(plan), remaining_rho=float.fromhex(first.decode()), quality=data.quality
-        )
+        first = participant.vault.record(kinds.PLAN, self.epoch.id, b"remaining", remaining)
+        return forecast(planned_rho=planned, remaining_rho=float.fromhex(first.decode()), quality=quality)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -259,13 +223,10 @@ class TrainingParticipant:
 
     def _columns_fit(self, descriptor: Descriptor, query: Query) -> bool:
         """Whether the learner can use these columns: asked of an empty table, so no record has a say in it."""
-        nobody = self.data.rows.take_units(np.empty(0, np.int64))
-        try:
-            widths = [batch.shape[1] for batch in self._learner(descriptor).unit_vectors(query, nobody)]
-        except FAILURES as error:
-            self.data.tell(f"round {descriptor.parts.round}: only noise is sent ({type(error).__name__}: {error})")
-            return False
-        return all(width == descriptor.dimension for width in widths)
+        unusable = why_unusable(self._learner(descriptor), query, self.data.rows)
+        if unusable is not None:
+            self.data.tell(f"round {descriptor.parts.round}: only noise is sent ({unusable})")
+        return unusable is None
 
     def _learner(self, descriptor: Descriptor) -> Learner:
         return self.data.learners[descriptor.learner]
@@ -304,28 +265,6 @@ class TrainingParticipant:
         return self.within.participant.noise(
             variance=descriptor.share_variance, size=descriptor.dimension, stream_key=key
         )
-
-
-def unit_by_unit(learner: Learner, query: Query, rows: UnitRows) -> Iterator[NDArray[np.float64]]:
-    """All units' vectors; where the learner fails, the rest one unit at a time, NaN for a unit that makes it fail.
-
-    Guarantee: a unit whose rows make the learner fail changes no other unit's part, so the sensitivity stays w·C.
-    """
-    done = 0
-    try:
-        for batch in learner.unit_vectors(query, rows):
-            yield batch
-            done += len(batch)
-    except FAILURES:
-        for unit in range(done, len(rows.offsets) - 1):
-            yield _alone(learner, query, rows.take_units(np.array([unit], np.int64)))
-
-
-def _alone(learner: Learner, query: Query, row: UnitRows) -> NDArray[np.float64]:
-    try:
-        return np.concatenate(list(learner.unit_vectors(query, row)))
-    except FAILURES:
-        return np.full((1, query.dimension), np.nan)
 
 
 def _query(descriptor: Descriptor, payload: bytes) -> Query:

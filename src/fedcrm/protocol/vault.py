@@ -10,6 +10,7 @@ KEY_SHARE = "key share"
 CONTRIBUTED = "contributed"
 ANSWERED = "answered"
 PLAN = "plan"
+QUALITY = "quality"
 
 
 class Vault(Protocol):
