@@ -47,7 +47,7 @@ def _beaten(outcome) -> set[str]:
 
 def _too_far(outcome) -> set[str]:
     """Participants whose releases one unit moves further than was charged."""
-    return {finding.statement.participant for finding in outcome.findings if finding.overreached}
+    return {finding.statement.participant for finding in outcome.findings if finding.too_far}
 
 
 def _half_noise(*, variance: int, size: int, stream_key: bytes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from fedcrm.audit.run import Terms, Unwatched, audit_run
 from fedcrm.audit.statements import read_statements
 from fedcrm.engine.site import open_site
 from fedcrm.errors import AuditRefused, ManifestError, RunStoreError, SignatureRefused
+from fedcrm.privacy.accountant import ReleaseEvent
+from fedcrm.privacy.budget import Budget
 from fedcrm.privacy.weights import weight
 from fedcrm.runs.public_record import read_public_record
 from fedcrm.runs.store import RunStore
@@ -60,12 +62,37 @@ def test_a_statement_says_what_the_ledger_was_charged_for(finished):
         assert s.epsilon == pytest.approx(site.vault.ledger.spent(delta=DELTA, now=NOW), rel=1e-12)
         site.vault.close()
         assert 0 < s.epsilon <= BUDGETS[s.participant] and s.delta == DELTA
-        assert s.given == frozenset(record.requests) and s.unseen == 0
+        assert list(s.given) == list(record.requests) and s.unseen == 0
         assert repr(s) == f"PrivacyStatement('{s.participant}')"
     strict = weight(quality=1.0, rho_budget=statements[2].rho, rho_reference=statements[0].rho)
     full = Fraction(1) - Fraction(1, 2**16)
     assert all(s.weight >= full for s in statements[:2])
     assert statements[2].weight == pytest.approx(strict, abs=1e-3) and statements[3].weight == QUALITY["org 3"]
+
+
+def test_a_charge_without_a_request_counts_and_is_told(run):
+    """What a participant measured at its own cost is in the stated ε, and is said not to be attacked."""
+    record = read_public_record(run)
+    (before,) = [s for s in read_statements(run, record, now=NOW) if s.participant == "org 2"]
+    site = open_site(run / "participants" / "002", "org 2", now=NOW)
+    site.vault.ledger.set_budget(
+        Budget(epsilon=9.0, delta=DELTA, period_start=date(2026, 1, 1), period_days=365), now=NOW
+    )
+    site.vault.ledger.charge(
+        bytes(32),
+        ReleaseEvent(dimension=1, sensitivity_squared=1, share_variance=100, honest_shares=1),
+        run=record.plan.run.hex(),
+        round=-1,
+        attempt=0,
+        manifest_digest=record.manifest.digest,
+        purpose="own measurement",
+        task="churn",
+        now=NOW,
+    )
+    site.vault.close()
+    (after,) = [s for s in read_statements(run, record, now=NOW) if s.participant == "org 2"]
+    assert (before.unseen, after.unseen) == (0, 1) and after.epsilon > before.epsilon
+    assert (after.weight, after.rho, after.given) == (before.weight, before.rho, before.given)
 
 
 def test_one_participants_machine_holds_its_own_ledger_only(run):

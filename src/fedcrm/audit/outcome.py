@@ -11,7 +11,6 @@ from fedcrm.runs.public_record import PublicRecord
 
 CONFIDENCE = 0.95
 """With at least this probability every lower bound of an audit is below the true ε of what was attacked."""
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -21,12 +20,14 @@ class Finding:
     Attributes:
         statement: What its ledger states.
         reach: Part of the stated zero-concentrated privacy loss that the canary makes real, 1 when all of it.
+        too_far: Whether the canary moves a release further than was charged for.
         transcript: Lower bounds from the transcript as the coordinator and c colluders see it.
         model: Lower bounds from the released model, or None when it was not attacked.
     """
 
     statement: PrivacyStatement
     reach: float
+    too_far: bool
     transcript: LowerBounds
     model: LowerBounds | None
 
@@ -36,14 +37,9 @@ class Finding:
         return max(self.transcript.best, self.model.best if self.model else 0.0) > self.statement.epsilon
 
     @property
-    def overreached(self) -> bool:
-        """Whether the canary moves the releases further than was charged for; exact, without any chance in it."""
-        return self.reach > 1 + _ROUNDING
-
-    @property
     def passed(self) -> bool:
         """Whether the statement held."""
-        return not (self.beaten or self.overreached)
+        return not (self.beaten or self.too_far)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -63,9 +59,9 @@ class AuditOutcome:
     def check(self) -> None:
         """Raise AuditFailed when a statement did not hold."""
         beaten = [finding.statement.participant for finding in self.findings if finding.beaten]
-        further = [finding.statement.participant for finding in self.findings if finding.overreached]
+        further = [finding.statement.participant for finding in self.findings if finding.too_far]
         said = [f"an attack learnt more than is stated for {', '.join(beaten)}"] if beaten else []
-        said += [f"one unit moves the releases further than was charged for {', '.join(further)}"] if further else []
+        said += [f"one unit moves a release further than was charged for {', '.join(further)}"] if further else []
         if said:
             raise AuditFailed(
                 "; ".join(said),

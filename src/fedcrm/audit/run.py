@@ -19,7 +19,7 @@ from fedcrm.audit.model_attack import Trainings, attack_model
 from fedcrm.audit.outcome import CONFIDENCE, AuditOutcome, Finding
 from fedcrm.audit.scratch import Actor, rehearse
 from fedcrm.audit.statements import PrivacyStatement, mechanism_of, read_statements
-from fedcrm.audit.transcript_attack import Victims, attack_transcript, reach, victims
+from fedcrm.audit.transcript_attack import Victims, attack_transcript, reach, too_far, victims
 from fedcrm.crypto.noise import discrete_gaussian
 from fedcrm.crypto.sealing import derive
 from fedcrm.errors import AuditRefused
@@ -30,7 +30,7 @@ from fedcrm.models.registry import LEARNERS
 from fedcrm.protocol.participant import NoiseSource
 from fedcrm.runs.public_record import PublicRecord, read_public_record
 
-DEFAULT_TRIALS = 4000
+DEFAULT_TRIALS = 2000
 TRIALS_PER_TRAINING = 50
 FEWEST_TRIALS = 400
 _UNITS = 40
@@ -127,6 +127,7 @@ def _findings(
         Finding(
             statement=s,
             reach=reach(targets[s.participant]) / s.rho if s.rho else 0.0,
+            too_far=too_far(targets[s.participant]),
             transcript=lower_bounds(seen[s.participant], delta=s.delta, error=error),
             model=lower_bounds(models[s.participant], delta=s.delta, error=error) if models else None,
         )

@@ -31,9 +31,9 @@ class PrivacyStatement:
         participant: Its name in the roster.
         epsilon: ε at `delta` of all its charges of the run, composed once.
         delta: δ of the budget under which it was charged.
-        rho: Zero-concentrated privacy loss of those charges.
+        rho: Zero-concentrated privacy loss of the charges that belong to requests.
         weight: The weight it gave data at; 0 when it sent noise only.
-        given: Ids of the releases charged at that weight; at any other charged one it sent noise only.
+        given: Releases charged at that weight, with the squared sensitivity charged (grid²); at others it sent noise.
         unseen: Charges of the run that belong to no request, so that the replay cannot attack them.
     """
 
@@ -42,7 +42,7 @@ class PrivacyStatement:
     delta: float
     rho: float
     weight: Fraction
-    given: frozenset[bytes]
+    given: Mapping[bytes, int]
     unseen: int
 
     def __repr__(self) -> str:
@@ -99,16 +99,15 @@ def _statement(name: str, entries: Sequence[Entry], record: PublicRecord) -> Pri
         return None
     delta = _delta(entries, charges[-1], reference=record.manifest.reference_delta)
     accountant = ZcdpAccountant()
-    events = [charge.event for charge in charges]
     seen = {charge.release_id: charge.event for charge in charges if charge.release_id in record.requests}
     given = {release: event for release, event in seen.items() if event.sensitivity_squared}
     return PrivacyStatement(
         participant=name,
-        epsilon=accountant.epsilon(events, delta=delta),
+        epsilon=accountant.epsilon([charge.event for charge in charges], delta=delta),
         delta=delta,
-        rho=sum(accountant.rho(event) for event in events),
+        rho=sum(accountant.rho(event) for event in seen.values()),
         weight=_weight(name, given, record),
-        given=frozenset(given),
+        given={release: event.sensitivity_squared for release, event in given.items()},
         unseen=len(charges) - len(seen),
     )
 

@@ -25,6 +25,9 @@ from fedcrm.crypto.sealing import derive
 from fedcrm.protocol.manifest import Manifest
 from fedcrm.protocol.participant import NoiseSource
 
+_ROUNDING = 1e-9
+"""Of a float sum of squares; integers within the bound are summed without any."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Shift:
@@ -33,11 +36,13 @@ class Shift:
     Attributes:
         difference: Δ_r, grid steps, float64 [d]; zero where the participant was charged for noise only.
         variance: σ_r² that the descriptor states for the honest shares together, grid².
+        charged: Squared sensitivity that the participant was charged for, grid².
         drawn: Variances that the honest participants ask their noise source for, ascending; m − c of them.
     """
 
     difference: NDArray[np.float64]
     variance: float
+    charged: int
     drawn: tuple[int, ...]
 
 
@@ -62,6 +67,11 @@ def victims(
 def reach(shifts: Sequence[Shift]) -> float:
     """Σ_r ‖Δ_r‖²/(2σ_r²): the zero-concentrated privacy loss that the canary makes real."""
     return sum(float(shift.difference @ shift.difference) / (2 * shift.variance) for shift in shifts)
+
+
+def too_far(shifts: Sequence[Shift]) -> bool:
+    """Whether the canary moves any release further than was charged for; exact, without any chance in it."""
+    return any(float(shift.difference @ shift.difference) > shift.charged * (1 + _ROUNDING) for shift in shifts)
 
 
 def attack_transcript(
@@ -97,10 +107,11 @@ def _shift(rehearsal: Rehearsal, pair: int, statement: PrivacyStatement, manifes
     name, names = statement.participant, list(inside)
     company = [names[(names.index(name) + step) % len(names)] for step in range(manifest.honest_shares)]
     difference = (inside[name].values - without[name].values).astype(np.float64)
-    given = rehearsal.release in statement.given
+    charged = statement.given.get(rehearsal.release, 0)
     return Shift(
-        difference=difference if given else np.zeros_like(difference),
+        difference=difference if charged else np.zeros_like(difference),
         variance=float(rehearsal.request.descriptor.share_variance) * manifest.honest_shares,
+        charged=charged,
         drawn=tuple(sorted(inside[one].noise_variance for one in company)),
     )
 
