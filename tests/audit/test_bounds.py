@@ -53,7 +53,7 @@ def test_the_gaussian_bound_is_sharp():
 def test_a_perfect_attack_is_bounded_by_its_number_of_trials():
     """Scores that never overlap give the assumption-free ln((1 − δ − β)/α) at the exact limits of zero events."""
     scores = Scores(np.zeros(1000), np.ones(1000))
-    limit = float(upper_limit(np.array([0]), trials=500, error=0.05 / 4)[0])
+    limit = float(upper_limit(np.array([0]), trials=750, error=0.05 / 4)[0])
     found = lower_bounds(scores, delta=DELTA, error=0.05)
     assert found.free == pytest.approx(math.log((1 - DELTA - limit) / limit), rel=1e-9)
 

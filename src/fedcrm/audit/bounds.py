@@ -15,6 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_CHOOSING = 4
+"""One trial in so many chooses thresholds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -54,18 +57,18 @@ class LowerBounds:
 def lower_bounds(scores: Scores, *, delta: float, error: float) -> LowerBounds:
     """Lower bounds on ε from an attack's scores, wrong with probability at most `error` together.
 
-    One half of the trials (every other one) chooses a threshold for each bound; the other half, which had no say in it,
-    measures the error rates there. Four confidence limits enter, each wrong with probability at most error/4.
+    A quarter of the trials (every fourth) chooses a threshold for each bound; the others, which had no say in it,
+    measure the error rates there. Four confidence limits enter, each wrong with probability at most error/4.
 
     Args:
-        scores: At least two trials of each kind.
+        scores: At least two trials of each kind, in an order that has nothing to do with them.
         delta: δ at which ε is stated.
         error: Largest probability that a bound exceeds the true ε.
 
     Guarantee: over fresh trials of an (ε, δ)-private mechanism `free` exceeds ε with probability at most error/2, and
     over those of a Gaussian one `gaussian` does.
     """
-    choosing, measuring = _half(scores, 0), _half(scores, 1)
+    choosing, measuring = _parted(scores)
     thresholds = np.unique(np.concatenate([choosing.outside, choosing.inside]))
     false_positive, false_negative = _rates(choosing, thresholds, error / 4)
     by_free = thresholds[np.argmax(_free(false_positive, false_negative, delta))]
@@ -101,8 +104,11 @@ def upper_limit(events: NDArray[np.int64], *, trials: int, error: float) -> NDAr
     return np.where(events >= trials, 1.0, limits)
 
 
-def _half(scores: Scores, start: int) -> Scores:
-    return Scores(scores.outside[start::2], scores.inside[start::2])
+def _parted(scores: Scores) -> tuple[Scores, Scores]:
+    """The trials that choose thresholds, and those that measure there."""
+    chooses = [np.arange(len(kind)) % _CHOOSING == 0 for kind in (scores.outside, scores.inside)]
+    choosing = Scores(scores.outside[chooses[0]], scores.inside[chooses[1]])
+    return choosing, Scores(scores.outside[~chooses[0]], scores.inside[~chooses[1]])
 
 
 def _rates(

@@ -59,6 +59,7 @@ def _plain_finding(finding: Finding) -> dict[str, Any]:
         "delta": statement.delta,
         "weight": float(statement.weight),
         "reach": finding.reach,
+        "moved_too_far": finding.too_far,
         "charges_not_replayed": statement.unseen,
         "epsilon_at_least": {"transcript": _bounds(finding.transcript), "model": _bounds(finding.model)},
         "passed": finding.passed,
