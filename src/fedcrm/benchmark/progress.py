@@ -66,7 +66,7 @@ class BarProgress:
 
     def plan(self, parts: int) -> None:
         """So many parts in all."""
-        self._bars.update(self._parts, total=parts)
+        self._bars.reset(self._parts, total=parts)
 
     def start(self, part: str) -> None:
         """This part begins."""

@@ -11,9 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fedcrm.benchmark.figures import REPLICATES
+from fedcrm.benchmark.report_ablation import ablation_view
 from fedcrm.benchmark.report_figures import auc_figure, budget_figure, cost_figures
 from fedcrm.benchmark.report_tables import TableView, table_view
-from fedcrm.benchmark.results import write_whole
+from fedcrm.benchmark.results import AblationResult, write_whole
 from fedcrm.benchmark.run import DatasetOutcome, Settings, results_of
 from fedcrm.benchmark.splits import SplitRule
 from fedcrm.evaluation.charts import dark_rules
@@ -35,7 +36,9 @@ class Wording:
     )
 
 
-def report_html(outcomes: Sequence[DatasetOutcome], settings: Settings, wording: Wording) -> str:
+def report_html(
+    outcomes: Sequence[DatasetOutcome], settings: Settings, wording: Wording, ablation: Sequence[AblationResult] = ()
+) -> str:
     """The page."""
     environment = Environment(
         loader=PackageLoader("fedcrm.benchmark", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -46,6 +49,7 @@ def report_html(outcomes: Sequence[DatasetOutcome], settings: Settings, wording:
         lead=wording.lead,
         run_line=f"{seeds[0].upper()}{seeds[1:]}; {_RULES[settings.split]}.",
         tables=[_with_figures(outcome) for outcome in outcomes],
+        ablation=[ablation_view(result) for result in ablation],
         cost_figures=[Markup(figure) for figure in cost_figures(outcomes)],  # noqa: S704 (drawn by us)
         dark_rules=Markup(dark_rules()),  # noqa: S704 (a fixed palette)
         replicates=f"{REPLICATES:,}",
@@ -54,7 +58,11 @@ def report_html(outcomes: Sequence[DatasetOutcome], settings: Settings, wording:
 
 
 def write_benchmark(
-    folder: Path, outcomes: Sequence[DatasetOutcome], settings: Settings, wording: Wording | None = None
+    folder: Path,
+    outcomes: Sequence[DatasetOutcome],
+    settings: Settings,
+    wording: Wording | None = None,
+    ablation: Sequence[AblationResult] = (),
 ) -> Path:
     """Write results.json and report.html, each whole or not at all.
 
@@ -62,8 +70,8 @@ def write_benchmark(
         Path of the report.
     """
     report = folder / "report.html"
-    page = report_html(outcomes, settings, wording or Wording())
-    write_whole(folder / "results.json", results_of(outcomes, settings).to_json())
+    page = report_html(outcomes, settings, wording or Wording(), ablation)
+    write_whole(folder / "results.json", results_of(outcomes, settings, ablation).to_json())
     write_whole(report, page)
     return report
 

@@ -83,17 +83,59 @@ class DatasetResult(_Part):
     bytes_up_per_org: int
 
 
+class SchemeResult(_Part):
+    """One way to weigh organisations, means over splits.
+
+    Attributes:
+        auc: Mean AUC of the global model over organisations, each counting once.
+        auc_by_org: AUC of each organisation's held-out rows.
+        auc_by_split: `auc` of each split.
+        difference: `auc` minus that of the scheme compared with, paired by split.
+    """
+
+    auc: Figure
+    auc_by_org: dict[str, Figure]
+    auc_by_split: list[Figure]
+    difference: Figure
+
+
+class QuestionResult(_Part):
+    """One question of an ablation: schemes by name, and the one they are compared with."""
+
+    compared_with: str
+    schemes: dict[str, SchemeResult]
+
+
+class AblationResult(_Part):
+    """What weights are worth on one table.
+
+    Attributes:
+        name: The table.
+        epsilon: ε of every organisation where budgets are not mixed.
+        corrupted: Organisations with wrong labels, one list a split.
+        questions: Answers by question.
+    """
+
+    name: str
+    epsilon: float
+    corrupted: list[list[str]]
+    questions: dict[str, QuestionResult]
+
+
 class Results(_Part):
-    """A whole benchmark."""
+    """A whole benchmark; `ablation` is there when it was asked for."""
 
     version: int
     seeds: int
     split: str
     datasets: list[DatasetResult]
+    ablation: list[AblationResult] | None = None
 
     def to_json(self) -> str:
         """The file's text."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        left_out = {"ablation"} if self.ablation is None else None
+        facts = self.model_dump(mode="json", exclude=left_out)
+        return json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_results(path: Path) -> Results:

@@ -13,7 +13,14 @@ from fedcrm.benchmark.baselines import Scores, baseline_scores
 from fedcrm.benchmark.federation import PrivacyTerms, Trainer, train_locally
 from fedcrm.benchmark.figures import DatasetFigures, SeedScores, figures
 from fedcrm.benchmark.progress import Progress
-from fedcrm.benchmark.results import FORMAT_VERSION, DatasetResult, LedgerResult, Results, SecondsResult
+from fedcrm.benchmark.results import (
+    FORMAT_VERSION,
+    AblationResult,
+    DatasetResult,
+    LedgerResult,
+    Results,
+    SecondsResult,
+)
 from fedcrm.benchmark.splits import Split, SplitRule, split_by_hash, split_by_time, time_cut
 from fedcrm.benchmark.tables import Dataset
 from fedcrm.benchmark.without_privacy import train_without_privacy
@@ -112,10 +119,17 @@ def run_benchmark(
         return tuple(_run_dataset(dataset, settings, contest, executor, progress) for dataset in datasets)
 
 
-def results_of(outcomes: Sequence[DatasetOutcome], settings: Settings) -> Results:
+def results_of(
+    outcomes: Sequence[DatasetOutcome], settings: Settings, ablation: Sequence[AblationResult] = ()
+) -> Results:
     """The contents of results.json."""
-    datasets = [outcome.result for outcome in outcomes]
-    return Results(version=FORMAT_VERSION, seeds=settings.seeds, split=settings.split.value, datasets=datasets)
+    return Results(
+        version=FORMAT_VERSION,
+        seeds=settings.seeds,
+        split=settings.split.value,
+        datasets=[outcome.result for outcome in outcomes],
+        ablation=[*ablation] or None,
+    )
 
 
 def _check_time(datasets: Sequence[Dataset], settings: Settings) -> None:
@@ -134,7 +148,7 @@ def _run_dataset(
     terms = PrivacyTerms(epsilon=settings.epsilon, delta=1 / (10 * magnitude(dataset.units)), budgets=settings.budgets)
     runs, outcomes = [], []
     for seed in range(settings.first_seed, settings.first_seed + settings.seeds):
-        splits = _split(dataset, settings.split, seed)
+        splits = split_dataset(dataset, settings.split, seed)
         progress.start(f"{dataset.name}, split {seed - settings.first_seed + 1} of {settings.seeds}")
         outcome, federated = _federated_scores(dataset, splits, contest, terms, progress)
         plain = baseline_scores(splits, seed=seed, executor=executor, advance=progress.say)
@@ -146,7 +160,8 @@ def _run_dataset(
     return DatasetOutcome(dataset, _result(dataset, terms, found, outcomes), found, terms, left_out)
 
 
-def _split(dataset: Dataset, rule: SplitRule, seed: int) -> dict[str, Split]:
+def split_dataset(dataset: Dataset, rule: SplitRule, seed: int) -> dict[str, Split]:
+    """Every organisation's two sides."""
     if rule is SplitRule.HASH or dataset.times is None:
         return {name: split_by_hash(table, seed=seed) for name, table in dataset.tables.items()}
     cut = time_cut(dataset.times)

@@ -9,8 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fedcrm.benchmark.ablation import run_ablation
 from fedcrm.benchmark.progress import bars
 from fedcrm.benchmark.report import write_benchmark
+from fedcrm.benchmark.report_ablation import ablation_table
 from fedcrm.benchmark.results import DatasetResult
 from fedcrm.benchmark.run import Settings, results_of, run_benchmark
 from fedcrm.benchmark.splits import SplitRule
@@ -36,6 +38,9 @@ def benchmark(
     epsilon: Annotated[float, typer.Option("--epsilon", help="ε of every organisation's budget.")] = 2.0,
     seeds: Annotated[int, typer.Option("--seeds", help="Number of splits, each with a federated run of its own.")] = 3,
     split: Annotated[SplitRule, typer.Option("--split", help="How units are held out.")] = SplitRule.HASH,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Also train under other weights: mixed budgets, wrong and clean labels.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json alone on stdout.")] = False,
 ) -> None:
     """Compare local, centralised and federated models, under full privacy and encryption."""
@@ -43,12 +48,15 @@ def benchmark(
     datasets = [read_dataset(path) for path in files]
     with bars() as progress:
         outcomes = run_benchmark(datasets, settings, progress=progress)
-        report = write_benchmark(out, outcomes, settings)
+        weights = run_ablation(datasets, settings, progress=progress) if ablation else ()
+        report = write_benchmark(out, outcomes, settings, ablation=weights)
     if as_json:
-        typer.echo(results_of(outcomes, settings).to_json())
+        typer.echo(results_of(outcomes, settings, weights).to_json())
         return
     console = Console()
     console.print(auc_table([outcome.result for outcome in outcomes]))
+    if weights:
+        console.print(ablation_table(weights))
     console.print(f"Report: {report}", soft_wrap=True)
 
 
