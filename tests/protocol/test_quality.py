@@ -158,6 +158,16 @@ def test_a_repeated_step_repeats_the_factor_and_charges_once(desk: Desk) -> None
     assert model.reads == [] and len(desk.vault.ledger.charges()) == 1
 
 
+def test_a_second_epoch_of_the_run_keeps_the_factor(desk: Desk) -> None:
+    """Keys made anew after a holder went missing do not buy a second measurement."""
+    first = desk.accepted(_table(wrong=True), model=LineModel()).outlook
+    within = desk.running.participants["org00"]
+    fewer = dict(list(within.epoch.holder_keys.items())[1:])
+    desk.running.participants["org00"] = replace(within, epoch=replace(within.epoch, holder_keys=fewer))
+    assert desk.accepted(_table(wrong=False), model=LineModel()).outlook.weight == first.weight == 0
+    assert len(desk.vault.ledger.charges()) == 1
+
+
 def test_a_run_begun_without_a_reference_keeps_its_weight(desk: Desk) -> None:
     """A reference that appears after the weight was sized changes nothing and costs nothing."""
     first = desk.accepted(_table(wrong=True)).outlook
@@ -188,7 +198,7 @@ def test_a_charge_that_no_longer_fits_falls_back_to_no_measurement(desk: Desk) -
     model, table = LineModel(), _table(wrong=True)
     desk.vault.ledger.set_budget(replace(BUDGET, epsilon=0.01), now=NOW)
     stale = (1 / (2 * 0.5) ** 0.5).hex().encode()
-    desk.running.federation.vaults["org00"].record("quality", desk.running.epoch.id, b"multiplier", stale)
+    desk.running.federation.vaults["org00"].record("quality", desk.running.epoch.run, b"multiplier", stale)
     training = desk.accepted(table, model=model)
     assert training.outlook.quality == 1.0 and not any(model.reads)
     assert desk.vault.ledger.charges() == () and any("release costs" in line for line in desk.told)

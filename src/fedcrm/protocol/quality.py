@@ -33,7 +33,7 @@ MOST_UNITS = 10**7
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Surveyor:
-    """Measures label reliability for one participant in one epoch.
+    """Measures label reliability for one participant, once per run: a second epoch of the run keeps the value.
 
     Attributes:
         vault: Where the first value stays.
@@ -58,12 +58,12 @@ class Surveyor:
             now: The time.
 
         Guarantee: no record is read before the ledger holds the charge.
-        Guarantee: asked again within the epoch, the value is the first one, whatever rows, reference or budget are now.
+        Guarantee: asked again within the run, the value is the first one, whatever rows, reference or budget are now.
         """
-        stored = self.vault.get(kinds.QUALITY, self.epoch.id, b"factor")
+        stored = self.vault.get(kinds.QUALITY, self.epoch.run, b"factor")
         if stored is None:
             first = self._first(plan, planned_rho, data, books, now)
-            stored = self.vault.record(kinds.QUALITY, self.epoch.id, b"factor", first.hex().encode())
+            stored = self.vault.record(kinds.QUALITY, self.epoch.run, b"factor", first.hex().encode())
         return float.fromhex(stored.decode())
 
     def _first(self, plan: RunPlan, planned_rho: float, data: LocalData, books: Books, now: datetime) -> float:
@@ -86,7 +86,7 @@ class Surveyor:
         """Noise for the reference's share of what the run may cost this participant; the first one stays."""
         available = min(planned_rho, books.remaining_rho(task=plan.task, now=now)) * reference.share
         multiplier = 1 / math.sqrt(2 * available) if available > 0 else 0.0
-        first = self.vault.record(kinds.QUALITY, self.epoch.id, b"multiplier", multiplier.hex().encode())
+        first = self.vault.record(kinds.QUALITY, self.epoch.run, b"multiplier", multiplier.hex().encode())
         if not float.fromhex(first.decode()):
             return None
         return mechanism_for(
@@ -100,7 +100,7 @@ class Surveyor:
         )
 
     def _charged(self, plan: RunPlan, mechanism: SumMechanism, data: LocalData, books: Books, now: datetime) -> bool:
-        """Whether the ledger holds the charge; once per epoch, whatever is repeated."""
+        """Whether the ledger holds the charge; once per run, whatever is repeated."""
         try:
             books.charge(
                 measurement_id(self.epoch),
@@ -129,4 +129,4 @@ class Surveyor:
 
 def measurement_id(epoch: Epoch) -> bytes:
     """The id the measurement is charged under; no release can have it, as its label is another."""
-    return digest(PURPOSE, epoch.manifest, epoch.run, epoch.id)
+    return digest(PURPOSE, epoch.manifest, epoch.run)
