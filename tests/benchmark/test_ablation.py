@@ -30,8 +30,8 @@ from twins.tables import invented_dataset
 SETTINGS = Settings(epsilon=4.0, seeds=1, split=SplitRule.HASH)
 SCHEMES = {
     "mixed budgets": {"everyone at the fullest", "weights by budget", "strict dropped", "everyone at the strictest"},
-    "wrong labels": {"volume", "equal", "quality"},
-    "clean labels": {"volume", "equal", "quality"},
+    "wrong labels": {"volume", "equal", "quality", "quality, last model"},
+    "clean labels": {"volume", "equal", "quality", "quality, last model"},
 }
 
 
@@ -125,9 +125,9 @@ def test_page_and_terminal_show_every_scheme_of_every_question(ablated):
     """Every question has its words; a row a scheme; the one compared with shows no difference."""
     assert set(QUESTIONS) == set(SCHEMES)
     view = ablation_view(ablated)
-    assert [len(question["schemes"]) for question in view["questions"]] == [4, 3, 3]
+    assert [len(question["schemes"]) for question in view["questions"]] == [4, 4, 4]
     assert [question["schemes"][0]["difference"] for question in view["questions"]] == ["", "", ""]
-    assert ablation_table([ablated]).row_count == 10
+    assert ablation_table([ablated]).row_count == 12
 
 
 def test_the_command_knows_the_option():

@@ -21,7 +21,15 @@ from fedcrm.benchmark.federation import PrivacyTerms
 from fedcrm.benchmark.progress import Progress
 from fedcrm.benchmark.results import AblationResult, QuestionResult, SchemeResult
 from fedcrm.benchmark.run import Contest, Settings, magnitude, public_facts, split_dataset
-from fedcrm.benchmark.schemes import Federation, Scheme, Without, by_quality, by_volume, equal
+from fedcrm.benchmark.schemes import (
+    Federation,
+    Scheme,
+    Without,
+    by_quality,
+    by_quality_of_last_model,
+    by_volume,
+    equal,
+)
 from fedcrm.benchmark.splits import Split
 from fedcrm.benchmark.tables import Dataset
 from fedcrm.evaluation.metrics import auc
@@ -88,7 +96,12 @@ def _trials(dataset: Dataset, splits: Mapping[str, Split], settings: Settings, s
     delta = 1 / (10 * magnitude(dataset.units))
     stated = PrivacyTerms(epsilon=settings.epsilon, delta=delta, budgets={})
     wrong = with_wrong_labels(training, corrupted_names(training, seed=seed), seed=seed)
-    by_scheme: dict[str, Scheme] = {"volume": by_volume, "equal": equal, "quality": by_quality}
+    by_scheme: dict[str, Scheme] = {
+        "volume": by_volume,
+        "equal": equal,
+        "quality": by_quality,
+        "quality, last model": by_quality_of_last_model,
+    }
     labels = [
         Trial(question, name, scheme, tables, stated)
         for question, tables in (("wrong labels", wrong), ("clean labels", training))

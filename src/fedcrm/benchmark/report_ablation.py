@@ -24,8 +24,8 @@ QUESTIONS = {
     "wrong labels": (
         f"{100 * WRONG_SHARE:.0f} % of the labels of a third of the organisations are flipped on the training side. "
         "Volume adds up sums, so size counts by itself (FedAvg by size); equal gives every organisation the same "
-        f"weight; quality measures label reliability against a pilot, paid for by {100 * PILOT_SHARE:.0f} % and "
-        f"{100 * MEASUREMENT_SHARE:.0f} % of the same budget."
+        f"weight; quality measures label reliability, {100 * MEASUREMENT_SHARE:.0f} % of the budget, against a pilot, "
+        f"{100 * PILOT_SHARE:.0f} % of it, or against the last model, which an earlier budget paid for."
     ),
     "clean labels": "The same schemes with nothing wrong: what each costs when it is not needed.",
 }

@@ -121,22 +121,35 @@ def by_quality(federation: Federation, terms: PrivacyTerms) -> Model:
     """By volume and by label reliability, measured against a pilot; all of it within each organisation's budget.
 
     The pilot is the additive learner with two gradients. The run begins anew after it.
+    """
+    first = part(terms, federation.tables, planned=PILOT_SHARE, allowed=PILOT_SHARE)
+    pilot = train(replace(federation, learner=LogisticLearner(gradients=2)), first, Qualities()).model
+    return _measured(federation, terms, pilot, left=1.0 - PILOT_SHARE)
+
+
+def by_quality_of_last_model(federation: Federation, terms: PrivacyTerms) -> Model:
+    """The same against the last released model, from an earlier budget period: only the measurement is paid for.
+
+    That model was trained by volume on the same rows, wrong labels included.
+    """
+    return _measured(federation, terms, by_volume(federation, terms), left=1.0)
+
+
+def _measured(federation: Federation, terms: PrivacyTerms, model: Model, *, left: float) -> Model:
+    """The model of a run whose participants first measure their labels against a reference model.
 
     Raises:
-        InputError: the pilot's model cannot be compared with labels.
+        InputError: the model cannot be compared with labels.
     """
-    names, left = tuple(federation.tables), 1.0 - PILOT_SHARE
-    first = part(terms, names, planned=PILOT_SHARE, allowed=PILOT_SHARE)
-    pilot = train(replace(federation, learner=LogisticLearner(gradients=2)), first, Qualities()).model
-    if not isinstance(pilot, ReferenceModel):
+    if not isinstance(model, ReferenceModel):
         raise InputError(
-            "the pilot's model gives no log-odds",
+            "the reference model gives no log-odds",
             why="labels are compared with a score",
-            fix="pilot with a learner whose model has `log_odds` and `base`",
+            fix="use a learner whose model has `log_odds` and `base`",
         )
     planned = left - MEASUREMENT_SHARE
-    run = part(terms, names, planned=planned, allowed=left)
-    return train(federation, run, Qualities(reference=Reference(pilot, MEASUREMENT_SHARE / planned))).model
+    run = part(terms, federation.tables, planned=planned, allowed=left)
+    return train(federation, run, Qualities(reference=Reference(model, MEASUREMENT_SHARE / planned))).model
 
 
 def part(terms: PrivacyTerms, names: Collection[str], *, planned: float, allowed: float) -> PrivacyTerms:
