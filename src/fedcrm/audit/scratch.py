@@ -6,6 +6,7 @@ encryption and asks of the noise source is overheard, so that the trials repeat 
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
@@ -127,11 +128,11 @@ class _Scratch:
         self._ear.collect()
         casts = [self._accepted(stage, pair, side) for pair in range(self._pairs) for side in (0, 1)]
         replayed = []
+        attempts = itertools.count()
         for release, request in self._record.requests.items():
             answers = []
-            for number, cast in enumerate(casts):
-                attempt = len(casts) * request.descriptor.parts.attempt + number
-                answers.append(self._answers(stage, cast, request, attempt))
+            for cast in casts:
+                answers.append(self._answers(stage, cast, request, next(attempts)))
                 advance()
             replayed.append(Rehearsal(release, request, tuple(zip(answers[0::2], answers[1::2], strict=True))))
         return tuple(replayed)
