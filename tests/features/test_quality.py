@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcrm.features.columns import CategoryColumn, FeatureSchema, NumberColumn
-from fedcrm.features.quality import completeness, metrics, score, uniqueness, unit_factors, validity
+from fedcrm.features.quality import completeness, in_words, metrics, score, uniqueness, unit_factors, validity
 from fedcrm.features.table import MISSING, FeatureTable
 from fedcrm.privacy.calibration import mechanism_for
 from fedcrm.privacy.mechanism import integer_bound, sum_units
@@ -55,6 +55,14 @@ def test_the_score_is_the_product_and_nothing_prints_a_value():
     found = metrics(_table([200, np.nan], [0, 0], [0, 1, 2]))
     assert score(found) == pytest.approx(0.75 * 0.75 * 1.0)
     assert not any(character.isdigit() for character in repr(found))
+
+
+def test_the_operator_reads_every_metric_with_what_it_means():
+    """One text with the score, each metric's name, its value and its sentence."""
+    found = metrics(_table([200, np.nan], [0, 0], [0, 1, 2]))
+    said = in_words(found)
+    assert "Data quality 56.2 %" in said and "completeness 75.0 %" in said
+    assert all(metric.sentence in said for metric in found)
 
 
 @given(units=st.integers(2, 8), rows_each=st.integers(1, 3), seed=st.integers(0, 99))

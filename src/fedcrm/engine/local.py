@@ -25,6 +25,7 @@ from fedcrm.engine.setup import Parties, Stage, set_up_epoch
 from fedcrm.engine.site import Site, coordinator_identity, open_site
 from fedcrm.engine.stopwatch import Stopwatch, TimedNoise, TimedScheme
 from fedcrm.errors import AttemptFailed, FedCRMError, RunFailed, RunStoreError
+from fedcrm.features.quality import in_words, metrics
 from fedcrm.models.bundle import Bundle
 from fedcrm.models.learner import OpenedSum, Query
 from fedcrm.privacy.accountant import ZcdpAccountant
@@ -185,13 +186,14 @@ class _Run:
         return accepted
 
     def _data(self, name: str) -> LocalData:
-        own = self._job.participants[name]
+        own, tell = self._job.participants[name], self._sites[name].findings.append
+        tell(in_words(metrics(own.table)))
         return LocalData(
             rows=own.table,
             learners={self._job.learner.name: self._job.learner},
             quality=own.quality,
             unit_quality=own.unit_quality,
-            tell=self._sites[name].findings.append,
+            tell=tell,
             reference=own.reference,
         )
 

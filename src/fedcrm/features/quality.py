@@ -81,6 +81,12 @@ def score(found: tuple[QualityMetric, ...]) -> float:
     return float(np.prod([metric.value for metric in found]))
 
 
+def in_words(found: tuple[QualityMetric, ...]) -> str:
+    """All of it as one text for the operator, and for nobody else."""
+    lines = [f"{metric.name} {100 * metric.value:.1f} % ({metric.sentence})" for metric in found]
+    return f"Data quality {100 * score(found):.1f} %, shown here only: {'; '.join(lines)}"
+
+
 def unit_factors(table: FeatureTable) -> NDArray[np.float64]:
     """Each unit's share of cells that are known and valid, mean over its rows, float64 [units]; 0 without rows.
 
