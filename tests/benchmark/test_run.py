@@ -34,8 +34,10 @@ MODELS = {
     "naive_dp_logistic",
     "federated_no_privacy",
     "federated",
+    "fedcrm",
+    "mr_mtl",
 }
-NOISY = {"naive_dp_logistic", "federated"}
+NOISY = {"naive_dp_logistic", "federated", "fedcrm", "mr_mtl"}
 ORGANISATIONS = ("R&D <north>", "one class", "several rows", "tiny")
 SETTINGS = Settings(epsilon=4.0, seeds=1, split=SplitRule.HASH, first_seed=3)
 SCHEMA = """task = "churn"
@@ -90,7 +92,7 @@ def run(tmp_path_factory):
 
 
 def test_results_hold_every_model_and_every_organisation(run):
-    """The file validates, with all eight models and each organisation's AUC."""
+    """The file validates, with all ten models and each organisation's AUC."""
     dataset, outcome, folder = run
     (found,) = read_results(folder / "results.json").datasets
     assert found == outcome.result

@@ -25,6 +25,9 @@ from fedcrm.evaluation.metrics import accuracy, auc, calibration_error, log_loss
 REPLICATES = 1_000
 """Bootstrap draws."""
 
+OURS = "fedcrm"
+"""The model an organisation would really use: the federated one, adapted on its own rows."""
+
 Interval = tuple[float, float]
 
 
@@ -58,9 +61,9 @@ class Comparison:
     """What federation changed.
 
     Attributes:
-        gain: federated − local_best, mean over organisations.
-        gap: centralised_boosted − federated, mean over organisations.
-        by_org: federated − local_best at each organisation.
+        gain: fedcrm − local_best, mean over organisations.
+        gap: centralised_boosted − fedcrm, mean over organisations.
+        by_org: fedcrm − local_best at each organisation.
         worse: Organisations where that is below zero by more than noise (paired bootstrap, 95 %, Holm).
         undefined: Organisations whose held-out rows hold one class only, so that AUC is not defined.
     """
@@ -141,19 +144,17 @@ def _mean_draws(drawn: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]
 
 
 def _compare(models: Mapping[str, ModelFigures], drawn: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> Comparison:
-    ours, local, central = (drawn[name] for name in ("federated", "local_best", "centralised_boosted"))
+    ours, local, central = (drawn[name] for name in (OURS, "local_best", "centralised_boosted"))
     areas = {name: figure.result.auc_by_org for name, figure in models.items()}
     by_org = {
-        org: Difference(
-            _minus(areas["federated"][org], areas["local_best"][org]), percentile_interval(ours[org] - local[org])
-        )
+        org: Difference(_minus(areas[OURS][org], areas["local_best"][org]), percentile_interval(ours[org] - local[org]))
         for org in ours
     }
     worse = holm({org: p_value_worse(ours[org] - local[org]) for org in ours})
-    undefined = tuple(org for org, area in areas["federated"].items() if area is None)
+    undefined = tuple(org for org, area in areas[OURS].items() if area is None)
     return Comparison(
-        _difference(models, "federated", "local_best", _mean_draws(ours) - _mean_draws(local)),
-        _difference(models, "centralised_boosted", "federated", _mean_draws(central) - _mean_draws(ours)),
+        _difference(models, OURS, "local_best", _mean_draws(ours) - _mean_draws(local)),
+        _difference(models, "centralised_boosted", OURS, _mean_draws(central) - _mean_draws(ours)),
         by_org,
         worse,
         undefined,

@@ -18,8 +18,8 @@ from fedcrm.evaluation.charts import (
 WIDE, NARROW = 680, 350
 """Width of a drawing in pixels."""
 
-COMPARED = {"local": "local_best", "centralised": "centralised_boosted", "federated": "federated"}
-"""The three models of the main chart."""
+COMPARED = {"local": "local_best", "centralised": "centralised_boosted", "federated": "fedcrm"}
+"""The three models of the main chart; federated is what an organisation would use, adaptation included."""
 
 
 def auc_records(outcome: DatasetOutcome) -> Records:
@@ -42,8 +42,11 @@ def by_size(outcome: DatasetOutcome) -> list[str]:
 def auc_figure(outcome: DatasetOutcome) -> str:
     """The dot plot."""
     records, order = auc_records(outcome), by_size(outcome)
-    said = f"{outcome.dataset.name}: AUC per organisation for local, centralised and federated models"
-    caption = "Largest organisation on top. Lines are 95 % intervals over held-out units."
+    said = f"{outcome.dataset.name}: AUC per organisation for local, centralised and federated (adapted) models"
+    caption = (
+        "Largest organisation on top. Federated is the private model as each organisation adapts it. "
+        "Lines are 95 % intervals over held-out units."
+    )
     return _figure(lambda width: auc_by_organisation(records, order, width=width), said, caption)
 
 

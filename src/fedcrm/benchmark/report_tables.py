@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import floor, isnan, log10
 from typing import Any, TypeAlias
 
-from fedcrm.benchmark.figures import Difference, Interval, ModelFigures
+from fedcrm.benchmark.figures import OURS, Difference, Interval, ModelFigures
 from fedcrm.benchmark.report_figures import COMPARED, by_size
 from fedcrm.benchmark.run import DatasetOutcome
 
@@ -13,7 +13,9 @@ TableView: TypeAlias = dict[str, Any]
 """What the template shows of one table."""
 
 _NAMES = {
-    "federated": ("Federated", "private, encrypted"),
+    "fedcrm": ("FedCRM: federated, then adapted", "private, encrypted; adapted on own rows"),
+    "federated": ("Federated, one model for all", "private, encrypted"),
+    "mr_mtl": ("Federated, then MR-MTL", "private, encrypted; ridge on own rows"),
     "naive_dp_logistic": ("Naive private logistic regression", "private, encrypted"),
     "federated_no_privacy": ("Federated, exact sums", "without privacy"),
     "local_best": ("Local, better of two", "own rows only"),
@@ -163,7 +165,7 @@ def _model(name: str, figure: ModelFigures) -> dict[str, Any]:
     return {
         "name": shown,
         "privacy": privacy,
-        "ours": name == "federated",
+        "ours": name == OURS,
         "auc": area(result.auc),
         "interval": _interval((low, high)),
         "pooled": area(result.auc_pooled),

@@ -9,6 +9,7 @@ from math import isfinite
 
 import numpy as np
 
+from fedcrm.benchmark.adapted_scores import adapted_scores
 from fedcrm.benchmark.baselines import Scores, baseline_scores
 from fedcrm.benchmark.federation import PrivacyTerms, Trainer, train_locally
 from fedcrm.benchmark.figures import DatasetFigures, SeedScores, figures
@@ -151,8 +152,10 @@ def _run_dataset(
         splits = split_dataset(dataset, settings.split, seed)
         progress.start(f"{dataset.name}, split {seed - settings.first_seed + 1} of {settings.seeds}")
         outcome, federated = _federated_scores(dataset, splits, contest, terms, progress)
+        progress.say("adapting to each organisation")
+        adapted = adapted_scores(outcome.model, splits, seed=seed, executor=executor, advance=progress.say)
         plain = baseline_scores(splits, seed=seed, executor=executor, advance=progress.say)
-        runs.append(SeedScores(splits, {**plain, **federated}))
+        runs.append(SeedScores(splits, {**plain, **federated, **adapted}))
         outcomes.append(outcome)
         progress.finish()
     found = figures(runs, seed=settings.first_seed)

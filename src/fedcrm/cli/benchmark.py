@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedcrm.benchmark.ablation import run_ablation
+from fedcrm.benchmark.figures import OURS
 from fedcrm.benchmark.progress import bars
 from fedcrm.benchmark.report import write_benchmark
 from fedcrm.benchmark.report_ablation import ablation_table
@@ -25,6 +26,8 @@ SHOWN = (
     "naive_dp_logistic",
     "federated_no_privacy",
     "federated",
+    "mr_mtl",
+    OURS,
 )
 
 
@@ -68,5 +71,5 @@ def auc_table(results: list[DatasetResult]) -> Table:
         table.add_column(f"{result.name}\nε {result.epsilon:g}, δ {result.delta:.0e}", justify="right")
     for name in SHOWN:
         cells = [f"{auc:.4f}" if (auc := result.models[name].auc) is not None else "–" for result in results]
-        table.add_row(name, *cells, style="bold" if name == "federated" else "")
+        table.add_row(name, *cells, style="bold" if name == OURS else "")
     return table

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fedcrm.benchmark.figures import OURS
 from fedcrm.benchmark.progress import bars
 from fedcrm.demo.run import DemoOutcome, run_demo
 
@@ -44,7 +45,7 @@ def organisation_table(outcome: DemoOutcome) -> Table:
         table.add_column(heading, justify="right")
     models = outcome.result.models
     for name, line in outcome.result.ledger.items():
-        local, ours = models["local_best"].auc_by_org[name], models["federated"].auc_by_org[name]
+        local, ours = models["local_best"].auc_by_org[name], models[OURS].auc_by_org[name]
         gain = "–" if local is None or ours is None else f"{100 * (ours - local):+.1f}"
         table.add_row(
             name,
