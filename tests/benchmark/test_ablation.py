@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
@@ -22,6 +23,8 @@ from fedcrm.benchmark.run import Settings, public_facts
 from fedcrm.benchmark.schemes import Federation, Qualities, part, train
 from fedcrm.benchmark.splits import SplitRule
 from fedcrm.cli.main import app
+from fedcrm.features.table import FeatureTable
+from fedcrm.models.learner import Model, UnitRows
 from fedcrm.models.logistic import LogisticLearner
 from fedcrm.models.reliability import Reference
 from fedcrm.privacy.accountant import ZcdpAccountant
@@ -91,25 +94,45 @@ def test_a_measured_run_keeps_to_its_budget_and_lowers_the_weight_of_wrong_label
     assert any("only noise will be sent" in line or "at weight 0" in line for line in outcome.findings["org1"])
 
 
+class Backwards:
+    """A model turned round: its AUC is one minus the other's."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def predict(self, rows: UnitRows) -> NDArray[np.float64]:
+        """One minus the other's probability."""
+        return 1 - self.model.predict(rows)
+
+
 @pytest.fixture(scope="module")
 def ablated() -> AblationResult:
-    """All questions once, on three small organisations, one of them with wrong labels."""
+    """All questions once, on three small organisations, one of them with wrong labels; adapting turns models round."""
+    dataset, shown = invented_dataset(3, 80, seed=2), []
+
+    def adapter(model: Model, rows: FeatureTable) -> Model:
+        shown.append(rows.label)
+        return Backwards(model)  # type: ignore[return-value]
+
     with threadpool_limits(1):
         (result,) = run_ablation(
-            [invented_dataset(3, 80, seed=2)], SETTINGS, progress=Silent(), learner=LogisticLearner(gradients=1)
+            [dataset], SETTINGS, progress=Silent(), learner=LogisticLearner(gradients=1), adapter=adapter
         )
+    corrupted = int(result.corrupted[0][0].removeprefix("org"))
+    by_scheme = [shown[at : at + 3] for at in range(0, len(shown), 3)]
+    assert all((by_scheme[0][org] == by_scheme[4][org]).all() == (org != corrupted) for org in range(3))
     return result
 
 
 def test_every_question_has_every_scheme(ablated):
-    """Each with a mean AUC, an AUC per organisation, and its difference to the first scheme."""
+    """Each with a mean AUC, an AUC per organisation, its difference to the first scheme, and the adapted models'."""
     assert {question: set(answer.schemes) for question, answer in ablated.questions.items()} == SCHEMES
     assert len(ablated.corrupted) == 1 and len(ablated.corrupted[0]) == 1
     for answer in ablated.questions.values():
         first = answer.schemes[answer.compared_with]
         for scheme in answer.schemes.values():
             assert scheme.auc == pytest.approx(np.mean(list(scheme.auc_by_org.values())))
-            assert scheme.auc_by_split == [scheme.auc]
+            assert scheme.auc_by_split == [scheme.auc] and scheme.auc_adapted == pytest.approx(1 - scheme.auc)
             assert scheme.difference == pytest.approx(scheme.auc - first.auc)
 
 

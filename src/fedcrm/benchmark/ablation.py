@@ -11,8 +11,9 @@ Three questions, each answered on the same splits and held-out rows as the bench
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -42,6 +43,17 @@ STRICTEST, FULLEST, STRICT_BELOW = 0.25, 8.0, 1.0
 Areas = dict[str, float]
 """AUC of each organisation's held-out rows; NaN where it is not defined."""
 
+Adapter: TypeAlias = Callable[[Model, FeatureTable], Model]
+"""(global model, an organisation's training rows) → its own model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A scheme's model on one split: as released, and as adapted (empty when nobody adapts)."""
+
+    released: Areas
+    adapted: Areas
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Trial:
@@ -63,20 +75,34 @@ class Trial:
 
 
 def run_ablation(
-    datasets: Sequence[Dataset], settings: Settings, *, progress: Progress, learner: Learner | None = None
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    *,
+    progress: Progress,
+    learner: Learner | None = None,
+    adapter: Adapter | None = None,
 ) -> tuple[AblationResult, ...]:
     """All questions on all tables, means over the settings' splits.
+
+    Args:
+        datasets: The tables.
+        settings: ε, splits.
+        progress: Who is told.
+        learner: What is trained; the benchmark's when None.
+        adapter: How organisations adapt the model; None judges the global model alone.
 
     Raises:
         InputError: when a table has no time column and the split is by time.
     """
     chosen = Contest().federated if learner is None else learner
     progress.plan(len(datasets) * settings.seeds)
-    return tuple(_ablate(dataset, settings, chosen, progress) for dataset in datasets)
+    return tuple(_ablate(dataset, settings, chosen, adapter, progress) for dataset in datasets)
 
 
-def _ablate(dataset: Dataset, settings: Settings, learner: Learner, progress: Progress) -> AblationResult:
-    found: dict[tuple[str, str], list[Areas]] = {}
+def _ablate(
+    dataset: Dataset, settings: Settings, learner: Learner, adapter: Adapter | None, progress: Progress
+) -> AblationResult:
+    found: dict[tuple[str, str], list[Judged]] = {}
     corrupted: list[list[str]] = []
     for seed in range(settings.first_seed, settings.first_seed + settings.seeds):
         progress.start(f"{dataset.name}, weights, split {seed - settings.first_seed + 1} of {settings.seeds}")
@@ -85,7 +111,7 @@ def _ablate(dataset: Dataset, settings: Settings, learner: Learner, progress: Pr
         for trial in _trials(dataset, splits, settings, seed):
             progress.say(f"{trial.question}: {trial.name}")
             model = trial.scheme(_federation(dataset, trial, learner, progress), trial.terms)
-            found.setdefault((trial.question, trial.name), []).append(_areas(model, splits))
+            found.setdefault((trial.question, trial.name), []).append(_judged(model, splits, trial.tables, adapter))
         progress.finish()
     questions = {question: _question(question, found) for question, _ in found}
     return AblationResult(name=dataset.name, epsilon=settings.epsilon, corrupted=corrupted, questions=questions)
@@ -131,26 +157,34 @@ def _federation(dataset: Dataset, trial: Trial, learner: Learner, progress: Prog
     )
 
 
-def _areas(model: Model, splits: Mapping[str, Split]) -> Areas:
-    return {
-        name: auc(split.held_out.label, model.predict(split.held_out)) if split.held_out.rows else float("nan")
-        for name, split in splits.items()
-    }
+def _judged(
+    model: Model, splits: Mapping[str, Split], training: Mapping[str, FeatureTable], adapter: Adapter | None
+) -> Judged:
+    released = {name: _area(model, split.held_out) for name, split in splits.items()}
+    if adapter is None:
+        return Judged(released, {})
+    adapted = {name: _area(adapter(model, training[name]), split.held_out) for name, split in splits.items()}
+    return Judged(released, adapted)
 
 
-def _question(question: str, found: Mapping[tuple[str, str], list[Areas]]) -> QuestionResult:
+def _area(model: Model, rows: FeatureTable) -> float:
+    return auc(rows.label, model.predict(rows)) if rows.rows else float("nan")
+
+
+def _question(question: str, found: Mapping[tuple[str, str], list[Judged]]) -> QuestionResult:
     """Means over splits; each scheme's difference to the first one, paired by split."""
-    runs = {name: areas for (asked, name), areas in found.items() if asked == question}
+    runs = {name: judged for (asked, name), judged in found.items() if asked == question}
     first = next(iter(runs))
-    means = {name: [_mean(list(areas.values())) for areas in each] for name, each in runs.items()}
+    means = {name: [_mean(list(each.released.values())) for each in judged] for name, judged in runs.items()}
     schemes = {
         name: SchemeResult(
             auc=_mean(means[name]),
-            auc_by_org={org: _mean([areas[org] for areas in each]) for org in each[0]},
+            auc_by_org={org: _mean([each.released[org] for each in judged]) for org in judged[0].released},
             auc_by_split=[*means[name]],
             difference=_mean([one - other for one, other in zip(means[name], means[first], strict=True)]),
+            auc_adapted=_mean([_mean(list(each.adapted.values())) for each in judged]),
         )
-        for name, each in runs.items()
+        for name, judged in runs.items()
     }
     return QuestionResult(compared_with=first, schemes=schemes)
 

@@ -38,7 +38,12 @@ def ablation_view(result: AblationResult) -> AblationView:
             "name": question,
             "about": QUESTIONS[question],
             "schemes": [
-                {"name": name, "auc": area(scheme.auc), "difference": _difference(scheme, name == answer.compared_with)}
+                {
+                    "name": name,
+                    "auc": area(scheme.auc),
+                    "difference": _difference(scheme, name == answer.compared_with),
+                    "adapted": "" if scheme.auc_adapted is None else f"adapted {area(scheme.auc_adapted)}",
+                }
                 for name, scheme in answer.schemes.items()
             ],
         }

@@ -91,12 +91,14 @@ class SchemeResult(_Part):
         auc_by_org: AUC of each organisation's held-out rows.
         auc_by_split: `auc` of each split.
         difference: `auc` minus that of the scheme compared with, paired by split.
+        auc_adapted: `auc` after each organisation adapted the model to its own training rows; null when none did.
     """
 
     auc: Figure
     auc_by_org: dict[str, Figure]
     auc_by_split: list[Figure]
     difference: Figure
+    auc_adapted: Figure
 
 
 class QuestionResult(_Part):
