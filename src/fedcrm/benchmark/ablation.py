@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -35,7 +35,12 @@ from fedcrm.benchmark.splits import Split
 from fedcrm.benchmark.tables import Dataset
 from fedcrm.evaluation.metrics import auc
 from fedcrm.features.table import FeatureTable
+from fedcrm.models.adaptation import adapt
+from fedcrm.models.adapted import GlobalModel
 from fedcrm.models.learner import Learner, Model
+
+ADAPTED = {(question, scheme) for question in ("wrong labels", "clean labels") for scheme in ("volume", "quality")}
+"""Where adapted models are judged as well: adapting takes longer than training."""
 
 STRICTEST, FULLEST, STRICT_BELOW = 0.25, 8.0, 1.0
 """ε of the mixed budgets, and where an organisation counts as strict."""
@@ -89,7 +94,7 @@ def run_ablation(
         settings: ε, splits.
         progress: Who is told.
         learner: What is trained; the benchmark's when None.
-        adapter: How organisations adapt the model; None judges the global model alone.
+        adapter: How organisations adapt the model; None judges global models alone, else see ADAPTED.
 
     Raises:
         InputError: when a table has no time column and the split is by time.
@@ -111,7 +116,8 @@ def _ablate(
         for trial in _trials(dataset, splits, settings, seed):
             progress.say(f"{trial.question}: {trial.name}")
             model = trial.scheme(_federation(dataset, trial, learner, progress), trial.terms)
-            found.setdefault((trial.question, trial.name), []).append(_judged(model, splits, trial.tables, adapter))
+            key = (trial.question, trial.name)
+            found.setdefault(key, []).append(_judged(model, splits, trial, adapter if key in ADAPTED else None))
         progress.finish()
     questions = {question: _question(question, found) for question, _ in found}
     return AblationResult(name=dataset.name, epsilon=settings.epsilon, corrupted=corrupted, questions=questions)
@@ -157,14 +163,17 @@ def _federation(dataset: Dataset, trial: Trial, learner: Learner, progress: Prog
     )
 
 
-def _judged(
-    model: Model, splits: Mapping[str, Split], training: Mapping[str, FeatureTable], adapter: Adapter | None
-) -> Judged:
+def adapted(model: Model, rows: FeatureTable) -> Model:
+    """The model as an organisation adapts it; it must offer its linear form (`GlobalModel`)."""
+    return cast(Model, adapt(cast(GlobalModel, model), rows, seed=1))
+
+
+def _judged(model: Model, splits: Mapping[str, Split], trial: Trial, adapter: Adapter | None) -> Judged:
     released = {name: _area(model, split.held_out) for name, split in splits.items()}
     if adapter is None:
         return Judged(released, {})
-    adapted = {name: _area(adapter(model, training[name]), split.held_out) for name, split in splits.items()}
-    return Judged(released, adapted)
+    own = {name: _area(adapter(model, trial.tables[name]), split.held_out) for name, split in splits.items()}
+    return Judged(released, own)
 
 
 def _area(model: Model, rows: FeatureTable) -> float:

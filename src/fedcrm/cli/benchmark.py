@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fedcrm.benchmark.ablation import run_ablation
+from fedcrm.benchmark.ablation import adapted, run_ablation
 from fedcrm.benchmark.figures import OURS
 from fedcrm.benchmark.progress import bars
 from fedcrm.benchmark.report import write_benchmark
@@ -51,7 +51,7 @@ def benchmark(
     datasets = [read_dataset(path) for path in files]
     with bars() as progress:
         outcomes = run_benchmark(datasets, settings, progress=progress)
-        weights = run_ablation(datasets, settings, progress=progress) if ablation else ()
+        weights = run_ablation(datasets, settings, progress=progress, adapter=adapted) if ablation else ()
         report = write_benchmark(out, outcomes, settings, ablation=weights)
     if as_json:
         typer.echo(results_of(outcomes, settings, weights).to_json())
