@@ -40,7 +40,7 @@ BASE_VARIANCE = 1.0
 """Prior variance of an organisation's own base."""
 SLOPE_VARIANCE = 1.0 / 16.0
 """Prior variance of the slope in calibrating the global score, around 1."""
-_FOLDS, _FEW_FOLDS, _MANY_UNITS = 5, 3, 4_000
+_FOLDS, _FEW_FOLDS, _MANY_UNITS = 5, 3, 20_000
 _OWN_BASE_VARIANCE = 25.0
 
 

@@ -17,15 +17,15 @@ DEPTH = 6
 MOST_BINS = 255
 MOST_LEVELS = 62
 """Bins of a category, so that a set of them is one whole number."""
-MOST_TREES = 160
-PATIENCE = 12
+MOST_TREES = 120
+PATIENCE = 8
 """Trees without a better out-of-fold loss after which growing ends."""
-LEARNING_RATE = 0.12
+LEARNING_RATE = 0.2
 LEAF_RIDGE = 4.0
 LEAST_CURVATURE = 2.0
 """Σ weight·p(1 − p) a leaf must hold."""
-ROW_SHARE, FEW_ROWS = 0.8, 4_000
-"""A tree is grown on this share of the rows, on half of them where there are many."""
+ROW_SHARE, MOST_ROWS = 0.8, 12_000
+"""A tree is grown on this share of the rows, and on no more than so many."""
 COLUMN_SHARE, FEW_COLUMNS, MOST_COLUMNS = 0.8, 16, 64
 """A tree asks this share of the columns, a third where there are many."""
 
@@ -167,7 +167,7 @@ def _grow(
 
 
 def _rows_asked(rows: int) -> int:
-    return max(round(ROW_SHARE * min(rows, FEW_ROWS)), rows // 2, 1)
+    return max(min(round(ROW_SHARE * rows), MOST_ROWS), 1)
 
 
 def _columns_asked(columns: int) -> int:
