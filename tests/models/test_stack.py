@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedcrm.models.stack import losses, stack_weights, trust
+from fedcrm.models.stack import PENALTY, losses, stack_weights, trust
 
 
 def invented(rows, *, seed):
@@ -27,6 +27,20 @@ def test_few_rows_stay_at_the_anchor():
     """What a handful of rows says is not worth the penalty."""
     label, _, noise = invented(12, seed=2)
     assert not stack_weights(label, np.ones(12), np.zeros(12), noise[None]).any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_are_the_best_there_are(seed):
+    """No random shares do better on the penalised likelihood they are found by; they never exceed the whole."""
+    label, truth, noise = invented(200, seed=seed)
+    stream, candidates = np.random.default_rng(seed), np.array([truth, noise, 0.5 * truth + noise, -truth])
+    found = stack_weights(label, np.ones(200), 0.2 * truth, candidates)
+
+    def cost(shares):
+        return losses(label, 0.2 * truth + shares @ (candidates - 0.2 * truth)).sum() + PENALTY * shares.sum()
+
+    assert found.sum() <= 1.0 + 1e-9
+    assert all(cost(found) <= cost(stream.dirichlet(np.ones(5))[:4]) + 1e-2 for _ in range(300))
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -136,7 +136,7 @@ class AdaptedModel:
         coefficients: For `model.design`, of each fit, float64 [fits, 1 + D]; the last one counts.
         own: The organisation's own linear score, weight included; None where it takes no part.
         trees: Tree ensembles that take part.
-        weights: What the score is made of, by candidate; the weights need not sum to 1.
+        weights: Share of each candidate in the score; they sum to 1.
     """
 
     model: GlobalModel
