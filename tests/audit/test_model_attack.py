@@ -13,7 +13,7 @@ from fedcrm.audit.bounds import lower_bounds
 from fedcrm.audit.canaries import invented_rows
 from fedcrm.audit.model_attack import Trainings, attack_model
 from fedcrm.crypto.noise import discrete_gaussian
-from fedcrm.models.logistic import LogisticLearner
+from fedcrm.models.pairwise import PairwiseLearner
 from fedcrm.runs.public_record import read_public_record
 from twins.audited import BUDGETS, trained
 from twins.federation import no_noise
@@ -27,12 +27,12 @@ COUNT = 60
 def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     """Scratch trainings of the additive learner, at real noise."""
     tables = {name: invented_table(60, seed=i) for i, name in enumerate(BUDGETS)}
-    run: Path = trained(tmp_path_factory.mktemp("run") / "run", LogisticLearner(), tables)
+    run: Path = trained(tmp_path_factory.mktemp("run") / "run", PairwiseLearner(), tables)
     stream = np.random.default_rng(5)
     rows = {name: invented_rows(SCHEMA, units=12, stream=stream) for name in BUDGETS}
     canaries = {name: invented_rows(SCHEMA, units=1, stream=stream, missing=0.0) for name in BUDGETS}
     weights = dict.fromkeys(BUDGETS, Fraction(1))
-    return Trainings(read_public_record(run), LogisticLearner(), weights, rows, canaries, discrete_gaussian)
+    return Trainings(read_public_record(run), PairwiseLearner(), weights, rows, canaries, discrete_gaussian)
 
 
 def _attacked(trainings: Trainings) -> dict[str, float]:
@@ -57,7 +57,7 @@ def test_a_model_under_real_noise_gives_nothing_away(trainings):
 def test_a_learner_that_would_plan_other_rounds_is_not_trained(trainings):
     """A run that did not begin as the learner begins now cannot be attacked this way, and is said to be so."""
     assert trainings.possible()
-    assert not replace(trainings, learner=LogisticLearner(gradients=2)).possible()
+    assert not replace(trainings, learner=PairwiseLearner(gradients=2, pairs=False)).possible()
 
 
 def test_the_number_of_trainings_follows_the_time_there_is(trainings):

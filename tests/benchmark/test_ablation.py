@@ -25,7 +25,7 @@ from fedcrm.benchmark.splits import SplitRule
 from fedcrm.cli.main import app
 from fedcrm.features.table import FeatureTable
 from fedcrm.models.learner import Model, UnitRows
-from fedcrm.models.logistic import LogisticLearner
+from fedcrm.models.pairwise import PairwiseLearner
 from fedcrm.models.reliability import Reference
 from fedcrm.privacy.accountant import ZcdpAccountant
 from twins.tables import invented_dataset
@@ -80,7 +80,7 @@ def test_a_measured_run_keeps_to_its_budget_and_lowers_the_weight_of_wrong_label
     tables = {**dataset.tables, "org1": replace(dataset.tables["org1"], label=random)}
     clean = Federation(
         tables=dataset.tables,
-        learner=LogisticLearner(gradients=1),
+        learner=PairwiseLearner(gradients=1, pairs=False),
         facts=public_facts(dataset),
         task="churn",
         observe=Silent().observe,
@@ -116,7 +116,7 @@ def ablated() -> AblationResult:
 
     with threadpool_limits(1):
         (result,) = run_ablation(
-            [dataset], SETTINGS, progress=Silent(), learner=LogisticLearner(gradients=1), adapter=adapter
+            [dataset], SETTINGS, progress=Silent(), learner=PairwiseLearner(gradients=1, pairs=False), adapter=adapter
         )
     corrupted = int(result.corrupted[0][0].removeprefix("org"))
     wrong, clean = shown[:3], shown[6:9]

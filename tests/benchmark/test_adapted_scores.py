@@ -12,7 +12,7 @@ from fedcrm.benchmark.without_privacy import train_without_privacy
 from fedcrm.benchmark.workers import InThisProcess
 from fedcrm.evaluation.metrics import auc
 from fedcrm.models.learner import PublicFacts
-from fedcrm.models.logistic import LogisticLearner
+from fedcrm.models.pairwise import PairwiseLearner
 from twins.tables import invented_table, with_label
 
 
@@ -20,7 +20,7 @@ from twins.tables import invented_table, with_label
 def model():
     """A global model that is right about the invented process."""
     table = invented_table(3000, seed=1)
-    return train_without_privacy({"all": table}, LogisticLearner(), PublicFacts(table.schema, 1, 10_000))
+    return train_without_privacy({"all": table}, PairwiseLearner(), PublicFacts(table.schema, 1, 10_000))
 
 
 def turned(units, *, seed):

@@ -22,7 +22,7 @@ from fedcrm.benchmark.without_privacy import train_without_privacy
 from fedcrm.errors import InputError
 from fedcrm.evaluation.intervals import Panel, bootstrap_auc, draw_counts, mean_known, percentile_interval
 from fedcrm.evaluation.metrics import auc
-from fedcrm.models.logistic import LogisticLearner
+from fedcrm.models.pairwise import PairwiseLearner
 from twins.tables import invented_dataset, permuted
 
 MODELS = {
@@ -122,7 +122,7 @@ def test_no_organisation_spends_more_than_its_budget(run):
     assert set(found.ledger) == set(ORGANISATIONS)
     for line in found.ledger.values():
         assert 0 < line.epsilon_spent <= line.epsilon_budget == SETTINGS.epsilon
-    planned = LogisticLearner().rounds(public_facts(run[0]))
+    planned = PairwiseLearner().rounds(public_facts(run[0]))
     assert found.rounds == len(planned) and planned[0].purpose == "survey"
     assert found.bytes_up_per_org > 0 and found.seconds.total > 0
 
@@ -132,8 +132,8 @@ def test_federation_without_privacy_is_training_on_pooled_rows(run):
     dataset, outcome, _ = run
     splits = {name: split_by_hash(table, seed=SETTINGS.first_seed) for name, table in dataset.tables.items()}
     training, facts = {name: split.training for name, split in splits.items()}, public_facts(dataset)
-    apart = train_without_privacy(training, LogisticLearner(), facts)
-    pooled = train_without_privacy({"all": pool(training)}, LogisticLearner(), facts)
+    apart = train_without_privacy(training, PairwiseLearner(), facts)
+    pooled = train_without_privacy({"all": pool(training)}, PairwiseLearner(), facts)
     for name, split in splits.items():
         scores = pooled.predict(split.held_out)
         np.testing.assert_allclose(apart.predict(split.held_out), scores, atol=1e-6)
@@ -179,7 +179,7 @@ def _exact_auc(dataset, *, seed: int) -> tuple[float, tuple[float, float]]:
     """Mean AUC of federation without privacy over organisations, with its interval."""
     splits = {name: split_by_hash(table, seed=seed) for name, table in dataset.tables.items()}
     training = {name: split.training for name, split in splits.items()}
-    model = train_without_privacy(training, LogisticLearner(), public_facts(dataset))
+    model = train_without_privacy(training, PairwiseLearner(), public_facts(dataset))
     areas, draws = [], []
     for at, split in enumerate(splits.values()):
         rows = split.held_out

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedcrm.cli import main
-from fedcrm.models.logistic import LogisticLearner
+from fedcrm.models.pairwise import PairwiseLearner
 from fedcrm.privacy import accountant
 from twins.audited import BUDGETS, always_the_same, trained
 from twins.tables import invented_table
@@ -20,7 +20,7 @@ from twins.tables import invented_table
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the additive learner."""
     tables = {name: invented_table(60, seed=i) for i, name in enumerate(BUDGETS)}
-    return trained(tmp_path_factory.mktemp("run") / "run", LogisticLearner(), tables)
+    return trained(tmp_path_factory.mktemp("run") / "run", PairwiseLearner(), tables)
 
 
 def _files(run: Path) -> dict[Path, bytes]:

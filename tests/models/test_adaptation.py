@@ -15,19 +15,19 @@ from fedcrm.features.table import MISSING, FeatureTable
 from fedcrm.models.adaptation import adapt
 from fedcrm.models.adapted import PATTERN
 from fedcrm.models.learner import OpenedSum, PublicFacts
-from fedcrm.models.logistic import LogisticLearner
+from fedcrm.models.pairwise import PairwiseLearner
 from twins.tables import OPEN_SCHEMA, invented_table, with_cells, with_label
 
 
 def trained(*tables):
     """A global model on these tables, without noise."""
     named = {str(i): table for i, table in enumerate(tables)}
-    return train_without_privacy(named, LogisticLearner(), PublicFacts(tables[0].schema, len(tables), 10_000))
+    return train_without_privacy(named, PairwiseLearner(), PublicFacts(tables[0].schema, len(tables), 10_000))
 
 
 def counted(table):
     """A global model after its first release only: a base rate and a basis, no effects yet."""
-    learner = LogisticLearner()
+    learner = PairwiseLearner()
     state = learner.begin(PublicFacts(table.schema, 1, 10_000))
     query = learner.query(state)
     return learner.finish(learner.update(state, OpenedSum(exact_sum(learner, query, table), 0.0)))
@@ -147,7 +147,8 @@ def test_base_and_reasons_add_up_to_the_score(rich):
         assert explanation.base + sum(r.contribution for r in explanation.reasons) == pytest.approx(
             explanation.log_odds
         )
-        assert {r.feature for r in explanation.reasons} == {"age", "plan", "revenue", "balance", PATTERN}
+        assert {r.feature for r in explanation.reasons} == {*rich.model.components, PATTERN}
+        assert {"age", "plan", "revenue", "balance"} <= set(rich.model.components)
         assert all(np.isfinite(r.sd) and r.sd >= 0 for r in explanation.reasons)
         strength = [abs(r.contribution) for r in explanation.reasons]
         assert strength == sorted(strength, reverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,12 +16,12 @@ from fedcrm.features.columns import CategoryColumn, FeatureSchema, NumberColumn
 from fedcrm.features.table import FeatureTable
 from fedcrm.models.bundle import Bundle
 from fedcrm.models.learner import Learner, OpenedSum, PublicFacts, Query
-from fedcrm.models.logistic import LogisticLearner
 from fedcrm.models.naive import NaiveLogisticLearner
+from fedcrm.models.pairwise import PairwiseLearner
 from fedcrm.models.scorecard import LogisticModel
 from twins.tables import OPEN_SCHEMA, SCHEMA, invented_table, with_cells, with_label
 
-LEARNERS: tuple[Learner, ...] = (LogisticLearner(), NaiveLogisticLearner())
+LEARNERS: tuple[Learner, ...] = (PairwiseLearner(), PairwiseLearner(pairs=False), NaiveLogisticLearner())
 every_learner = pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.name)
 every_schema = pytest.mark.parametrize("schema", [SCHEMA, OPEN_SCHEMA], ids=["declared", "undeclared"])
 
@@ -84,14 +85,20 @@ def test_vectors_have_the_stated_dimension_constant_and_norm(learner, schema):
         assert np.linalg.norm(vectors, axis=1).max() <= query.clipping_norm * (1 + 1e-9)
 
 
+@cache
+def _asked(learner: Learner, rows_each: int, undeclared: bool) -> tuple[FeatureTable, list[Query]]:
+    table = invented_table(30, seed=3, schema=OPEN_SCHEMA if undeclared else SCHEMA, rows_each=rows_each)
+    return table, _queries(learner, table)
+
+
 @every_learner
 @settings(max_examples=12, deadline=None)
 @given(kept=st.sets(st.integers(0, 29), min_size=1), rows_each=st.integers(1, 4), undeclared=st.booleans())
 def test_a_units_vector_is_its_own(learner, kept, rows_each, undeclared):
     """A unit's vector stays the same to the bit when any other units' rows vanish."""
-    schema = OPEN_SCHEMA if undeclared else SCHEMA
-    table, chosen = invented_table(30, seed=3, schema=schema, rows_each=rows_each), np.array(sorted(kept))
-    for query in _queries(learner, table):
+    chosen = np.array(sorted(kept))
+    table, queries = _asked(learner, rows_each, undeclared)
+    for query in queries:
         whole, part = _vectors(learner, query, table), _vectors(learner, query, table.take_units(chosen))
         np.testing.assert_array_equal(part, whole[chosen])
 

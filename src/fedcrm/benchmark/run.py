@@ -30,8 +30,8 @@ from fedcrm.engine.job import TrainingOutcome
 from fedcrm.errors import InputError
 from fedcrm.features.table import FeatureTable
 from fedcrm.models.learner import Learner, Model, PublicFacts
-from fedcrm.models.logistic import LogisticLearner
 from fedcrm.models.naive import NaiveLogisticLearner
+from fedcrm.models.pairwise import PairwiseLearner
 
 UNIT = "unit_id with all its rows"
 """The privacy unit of a table."""
@@ -71,7 +71,7 @@ class Settings:
 class Contest:
     """The learners that take part, and who trains them."""
 
-    federated: Learner = field(default_factory=LogisticLearner)
+    federated: Learner = field(default_factory=PairwiseLearner)
     naive: Learner = field(default_factory=NaiveLogisticLearner)
     trainer: Trainer = train_locally
 

@@ -23,7 +23,7 @@ from fedcrm.engine.local import LocalEngine
 from fedcrm.errors import InputError
 from fedcrm.features.table import FeatureTable
 from fedcrm.models.learner import Learner, Model, PublicFacts
-from fedcrm.models.logistic import LogisticLearner
+from fedcrm.models.pairwise import PairwiseLearner
 from fedcrm.models.reliability import Reference, ReferenceModel
 from fedcrm.privacy.accountant import ZcdpAccountant
 
@@ -123,7 +123,7 @@ def by_quality(federation: Federation, terms: PrivacyTerms) -> Model:
     The pilot is the additive learner with two gradients. The run begins anew after it.
     """
     first = part(terms, federation.tables, planned=PILOT_SHARE, allowed=PILOT_SHARE)
-    pilot = train(replace(federation, learner=LogisticLearner(gradients=2)), first, Qualities()).model
+    pilot = train(replace(federation, learner=PairwiseLearner(gradients=2, pairs=False)), first, Qualities()).model
     return _measured(federation, terms, pilot, left=1.0 - PILOT_SHARE)
 
 

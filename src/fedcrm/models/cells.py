@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fedcrm.features.columns import CategoryColumn, Column, FeatureSchema, NumberColumn
 from fedcrm.models.learner import UnitRows
 
-GRID_CELLS = 100
+GRID_CELLS = 400
 """Value cells of a number column that has not one cell for each of its values."""
 
 ROWS_AT_ONCE = 1 << 16

@@ -1,4 +1,4 @@
-"""The later releases: Σ (y − p)·φ at the current parameters, each row bounded before its unit is formed."""
+"""The gradients: Σ (y − p)·s·φ at the current parameters, each row bounded before its unit is formed."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from fedcrm.models.basis import AdditiveBasis
 from fedcrm.models.cells import CellMap
+from fedcrm.models.design import Design
 from fedcrm.models.learner import OpenedSum, UnitRows
 from fedcrm.models.units import unit_means
 
-ROW_BOUND = 0.85
-"""Bound on a row's ‖(y − p)·φ‖ in typical norms √E‖φ‖²."""
+ROW_BOUND = 0.72
+"""Bound on a row's ‖(y − p)·s·φ‖, where the mean square of ‖s·φ‖ is 1."""
 _CONSTANT = 0.1
 _BASE = 0.3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GradientShape:
-    """How one row becomes a vector: [constant, base scale·(y − p), (y − p)·φ scaled down to the bound].
+    """How one row becomes a vector: [constant, base scale·(y − p), (y − p)·s·φ scaled down to the bound].
 
     Attributes:
-        coordinates: D.
-        row_bound: Bound on a row's ‖(y − p)·φ‖.
+        scale: s, float64 [D]; only coordinates of a scale above zero are in the vector.
+        row_bound: Bound on a row's ‖(y − p)·s·φ‖.
     """
 
-    coordinates: int
+    scale: NDArray[np.float64]
     row_bound: float
 
-    @classmethod
-    def of(cls, basis: AdditiveBasis, row_bound: float = ROW_BOUND) -> GradientShape:
-        """From the basis, whose typical norm is paid for by the histogram."""
-        return cls(int(basis.offsets[-1]), row_bound * basis.root_mean_square)
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """Coordinates in the vector, int64 ascending."""
+        return np.flatnonzero(self.scale > 0).astype(np.int64)
 
     @property
     def dimension(self) -> int:
         """Length of the vector."""
-        return self.coordinates + 2
+        return int(np.count_nonzero(self.scale > 0)) + 2
 
     @property
     def constant(self) -> float:
@@ -58,46 +58,39 @@ class GradientShape:
         return float(np.sqrt(self.row_bound**2 + self.constant**2 + self.base_scale**2))
 
 
-def scores(base: float, parts: NDArray[np.float64], located: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Log-odds of each row, float64 [rows]: base plus its cells' parts."""
-    total = np.full(located.shape[0], base)
-    for f in range(located.shape[1]):
-        total += parts[located[:, f]]
-    return total
-
-
 def unit_gradients(
-    cells: CellMap, basis: AdditiveBasis, coefficients: NDArray[np.float64], shape: GradientShape, rows: UnitRows
+    cells: CellMap, design: Design, coefficients: NDArray[np.float64], shape: GradientShape, rows: UnitRows
 ) -> Iterator[NDArray[np.float64]]:
-    """Each unit's gradient vector, float64 [units, D + 2]: the mean of its rows' vectors.
+    """Each unit's gradient vector, float64 [units, dimension]: the mean of its rows' vectors.
 
     Args:
         cells: Public cells.
-        basis: Functions over them.
+        design: Functions of a row.
         coefficients: Current parameters, base first, float64 [1 + D].
-        shape: Bounds.
+        shape: Scales and bounds.
         rows: The organisation's rows.
     """
-    base, parts, offsets = float(coefficients[0]), basis.parts(coefficients[1:]), cells.offsets
+    offsets, kept, scale = cells.offsets, shape.kept, shape.scale[shape.kept]
 
     def vectors(start: int, end: int) -> NDArray[np.float64]:
-        located = cells.locate(rows, start, end)
-        residual = rows.label[start:end] - expit(scores(base, parts, located))
-        phi = basis.expand(located, offsets)
-        norm = np.abs(residual) * np.sqrt((phi * phi).sum(axis=1))
+        phi = design.expand(cells.locate(rows, start, end), offsets)
+        score = coefficients[0] + np.einsum("ij,j->i", phi, coefficients[1:])
+        residual = rows.label[start:end] - expit(score)
+        scaled = phi[:, kept] * scale
+        norm = np.abs(residual) * np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
         held = residual * np.minimum(1.0, shape.row_bound / np.maximum(norm, 1e-12))
         vector = np.empty((end - start, shape.dimension))
         vector[:, 0], vector[:, 1] = shape.constant, shape.base_scale * residual
-        np.multiply(phi, held[:, None], out=vector[:, 2:])
+        np.multiply(scaled, held[:, None], out=vector[:, 2:])
         return vector
 
-    return unit_means(vectors, rows.offsets, shape.dimension)
+    return unit_means(vectors, rows.offsets, max(shape.dimension, 2 * design.coordinates))
 
 
 def read_gradient(
     opened: OpenedSum, shape: GradientShape, units: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean gradient and its noise variance, base first, float64 [1 + D] each.
+    """Mean gradient and its noise variance, base first, float64 [1 + D] each; infinite variance where not asked for.
 
     The weight of this release's own cohort divides where it clearly differs from the weight known so far.
     """
@@ -105,6 +98,8 @@ def read_gradient(
     counted = float(opened.values[0]) / shape.constant
     if abs(counted - units) > 4.0 * sd + 1e-6 * units:
         units = max(counted, sd, 1.0)
-    scale = np.full(shape.dimension - 1, 1.0)
-    scale[0] = shape.base_scale
-    return opened.values[1:] / scale / units, (opened.noise_sd / scale / units) ** 2
+    inside = np.concatenate([[0], 1 + shape.kept])
+    scale = np.concatenate([[shape.base_scale], shape.scale[shape.kept]]) * units
+    gradient, variance = np.zeros(shape.scale.shape[0] + 1), np.full(shape.scale.shape[0] + 1, np.inf)
+    gradient[inside], variance[inside] = opened.values[1:] / scale, (opened.noise_sd / scale) ** 2
+    return gradient, variance

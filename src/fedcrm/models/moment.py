@@ -1,7 +1,9 @@
-"""The second release: Σφφᵀ between columns, the curvature that every later step shares.
+"""The third release: Σφφᵀ between columns, the curvature that every later step shares.
 
-Blocks within a column are known from the histogram and not paid for again. What is left deviates from independence
-by little, so the noisy deviation is shrunk by soft-thresholding its eigenvalues (Donoho and Gavish 2014).
+Blocks within a column are known from the histogram and not paid for again. Functions are scaled by what the first
+gradient said they are worth, so columns that matter little cost little and are measured little. A block between two
+columns is shrunk by how correlated the two were found to be (empirical Bayes: Efron and Morris 1973), and what
+uncertainty is left is told, so that the later inference does not take noise for curvature.
 """
 
 from __future__ import annotations
@@ -17,47 +19,50 @@ from fedcrm.models.cells import CellMap
 from fedcrm.models.learner import OpenedSum, UnitRows
 from fedcrm.models.units import unit_means
 
-MOST_COORDINATES = 256
-"""Coordinates whose products are paid for; those of least prior variance beyond it count as independent."""
 ROW_BOUND = 1.1
-"""Bound on a row's ‖φ‖ in typical norms √E‖φ‖²."""
+"""Bound on a row's ‖s·φ‖, whose mean square is 1."""
 _CONSTANT = 0.2
-_SHRINKAGE = 0.5
-_LEAST_EIGENVALUE = 0.05
+_STEPS = 8
+_LEAST_CORRELATION = 1e-3
+"""Least prior guess of a squared correlation between functions of two columns."""
+_PRIOR_ENTRIES = 2.0
+"""How many entries of a block that guess counts for."""
+_LEAST_EIGENVALUE = 0.1
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class MomentShape:
-    """Which products a row's vector holds: [constant, φᵢφⱼ for kept i < j of different columns].
+    """How a row becomes a vector: [constant, sᵢφᵢ·sⱼφⱼ for i < j of different columns].
 
     Attributes:
-        kept: Coordinates taking part, ascending, int64 [k].
-        after: For each kept coordinate the position in `kept` of the first one of a later column, int64 [k].
-        row_bound: Bound on ‖φ‖.
+        scale: s, float64 [D]; functions of scale 0 take no part.
+        left, right: Coordinates multiplied, int64 [products].
+        columns: Number of columns that take part.
     """
 
-    kept: NDArray[np.int64]
-    after: NDArray[np.int64]
-    row_bound: float
+    scale: NDArray[np.float64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    columns: int
 
     @classmethod
-    def of(cls, basis: AdditiveBasis, most: int = MOST_COORDINATES) -> MomentShape:
-        """The coordinates of largest prior variance, at most `most`."""
-        energy = np.concatenate([np.zeros(0), *(np.diag(block) for block in basis.second)])
-        kept = np.sort(np.argsort(-energy, kind="stable")[:most])
-        after = np.searchsorted(kept, basis.offsets[basis.column_of[kept] + 1])
-        return cls(kept, after.astype(np.int64), ROW_BOUND * basis.root_mean_square)
+    def of(cls, basis: AdditiveBasis, scale: NDArray[np.float64]) -> MomentShape:
+        """All products of functions with a scale above zero."""
+        kept, column_of = np.flatnonzero(scale > 0), basis.column_of
+        first, second = np.triu_indices(kept.shape[0], 1)
+        left, right = kept[first], kept[second]
+        apart = column_of[left] != column_of[right]
+        return cls(scale, left[apart], right[apart], np.unique(column_of[kept]).shape[0])
 
     @property
     def dimension(self) -> int:
         """Length of the vector."""
-        return 1 + int((self.kept.shape[0] - self.after).sum())
+        return 1 + int(self.left.shape[0])
 
     @property
     def product_norm(self) -> float:
         """Bound on the products: Σᵢ<ⱼ(φᵢφⱼ)² = (‖φ‖⁴ − Σ_f‖φ_f‖⁴)/2 over columns f, largest when all are equal."""
-        columns = max(np.unique(self.after).shape[0], 1)
-        return max(self.row_bound**2 * float(np.sqrt((1.0 - 1.0 / columns) / 2.0)), 1e-3)
+        return max(ROW_BOUND**2 * float(np.sqrt((1.0 - 1.0 / max(self.columns, 1)) / 2.0)), 1e-3)
 
     @property
     def constant(self) -> float:
@@ -70,13 +75,26 @@ class MomentShape:
         return float(np.hypot(self.product_norm, self.constant))
 
 
-def unit_moments(cells: CellMap, basis: AdditiveBasis, rows: UnitRows) -> Iterator[NDArray[np.float64]]:
+@dataclass(frozen=True, slots=True, repr=False)
+class Moment:
+    """E[φφᵀ], float64 [D, D], positive definite where the basis is, and the variance of each entry, float64 [D, D]."""
+
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+def unit_moments(
+    cells: CellMap, basis: AdditiveBasis, scale: NDArray[np.float64], rows: UnitRows
+) -> Iterator[NDArray[np.float64]]:
     """Each unit's moment vector, float64 [units, dimension]: the mean of its rows' vectors."""
-    shape, offsets = MomentShape.of(basis), cells.offsets
+    shape, offsets = MomentShape.of(basis, scale), cells.offsets
 
     def vectors(start: int, end: int) -> NDArray[np.float64]:
-        phi = basis.expand(cells.locate(rows, start, end), offsets)
-        return _products(bounded(phi, shape.row_bound)[:, shape.kept], shape)
+        phi = bounded(basis.expand(cells.locate(rows, start, end), offsets) * scale, ROW_BOUND)
+        vector = np.empty((end - start, shape.dimension))
+        vector[:, 0] = shape.constant
+        np.multiply(phi[:, shape.left], phi[:, shape.right], out=vector[:, 1:])
+        return vector
 
     return unit_means(vectors, rows.offsets, shape.dimension)
 
@@ -87,48 +105,51 @@ def bounded(phi: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
     return np.asarray(phi * np.minimum(1.0, bound / np.maximum(norm, 1e-12))[:, None])
 
 
-def _products(phi: NDArray[np.float64], shape: MomentShape) -> NDArray[np.float64]:
-    vector = np.empty((phi.shape[0], shape.dimension))
-    vector[:, 0] = shape.constant
-    at, k = 1, phi.shape[1]
-    for i, first in enumerate(shape.after.tolist()):
-        np.multiply(phi[:, i : i + 1], phi[:, first:], out=vector[:, at : at + k - first])
-        at += k - first
-    return vector
-
-
-def read_moment(opened: OpenedSum, basis: AdditiveBasis) -> tuple[NDArray[np.float64], float]:
-    """E[φφᵀ], float64 [D, D], symmetric and positive definite where the basis is, from the opened sum."""
-    shape = MomentShape.of(basis)
-    units = max(float(opened.values[0]), opened.noise_sd, shape.constant) / shape.constant
-    known = basis.second_moment
+def read_moment(opened: OpenedSum, basis: AdditiveBasis, scale: NDArray[np.float64]) -> Moment:
+    """The second moment from the opened sum; unmeasured entries stay at zero with the prior's variance."""
+    shape, known = MomentShape.of(basis, scale), basis.second_moment
+    size, column_of = np.maximum(np.diag(known), 1e-12), basis.column_of
     if shape.dimension == 1:
-        return known, 0.0
-    deviation = _unpack(opened.values / units, shape)
-    shrunk = _soft_threshold(deviation, _SHRINKAGE * 2.0 * opened.noise_sd / units * np.sqrt(shape.kept.shape[0]))
-    moment = known.copy()
-    moment[np.ix_(shape.kept, shape.kept)] += shrunk
-    return _at_least(moment, known), (opened.noise_sd / units) ** 2
+        return Moment(known, np.zeros_like(known))
+    units = max(float(opened.values[0]), opened.noise_sd, shape.constant) / shape.constant
+    factor = scale[shape.left] * scale[shape.right] * units
+    measured, noise = opened.values[1:] / factor, (opened.noise_sd / factor) ** 2
+    expected = size[shape.left] * size[shape.right]
+    blocks = column_of[shape.left] * len(basis.columns) + column_of[shape.right]
+    correlation, typical = _correlations(measured, noise, expected, blocks)
+    shrink = correlation * expected / (correlation * expected + noise)
+    apart = column_of[:, None] != column_of[None, :]
+    variance = np.where(apart, typical * np.outer(size, size), 0.0)
+    mean = known.copy()
+    for one, other in ((shape.left, shape.right), (shape.right, shape.left)):
+        mean[one, other], variance[one, other] = measured * shrink, noise * shrink
+    return Moment(_at_least(mean, size), variance)
 
 
-def _unpack(values: NDArray[np.float64], shape: MomentShape) -> NDArray[np.float64]:
-    k = shape.kept.shape[0]
-    matrix, at = np.zeros((k, k)), 1
-    for i, first in enumerate(shape.after.tolist()):
-        matrix[i, first:] = values[at : at + k - first]
-        at += k - first
-    return matrix + matrix.T
+def _correlations(
+    measured: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    blocks: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], float]:
+    """Squared correlation of each entry's block of columns, float64 [entries], and the typical one."""
+    weight = expected / (noise + expected / 100.0) ** 2
+    typical = float((weight * (measured**2 - noise)).sum() / max(float((weight * expected).sum()), 1e-300))
+    typical = max(typical, _LEAST_CORRELATION)
+    _, block_of = np.unique(blocks, return_inverse=True)
+    counts = np.bincount(block_of) + _PRIOR_ENTRIES
+    squared = np.full(counts.shape[0], typical)
+    for _ in range(_STEPS):
+        variance = squared[block_of] * expected
+        shrink = variance / (variance + noise)
+        energy = ((measured * shrink) ** 2 + noise * shrink) / expected
+        squared = (np.bincount(block_of, energy) + _PRIOR_ENTRIES * typical) / counts
+    return squared[block_of], typical
 
 
-def _soft_threshold(matrix: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    values, vectors = np.linalg.eigh(matrix)
-    shrunk = np.sign(values) * np.maximum(np.abs(values) - threshold, 0.0)
-    return np.asarray((vectors * shrunk) @ vectors.T)
-
-
-def _at_least(moment: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+def _at_least(moment: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
     """Eigenvalues, measured in units of the known variances, held above a floor: noise must not invent flat valleys."""
-    scale = np.sqrt(np.maximum(np.diag(known), 1e-12))
+    scale = np.sqrt(size)
     values, vectors = np.linalg.eigh(moment / scale[:, None] / scale[None, :])
     lifted = (vectors * np.maximum(values, _LEAST_EIGENVALUE)) @ vectors.T
     return np.asarray(lifted * scale[:, None] * scale[None, :])

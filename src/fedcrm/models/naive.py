@@ -16,7 +16,6 @@ from scipy.special import expit
 from fedcrm.features.columns import FeatureSchema
 from fedcrm.models.bundle import Bundle, Fact
 from fedcrm.models.cells import CellMap, declared_ranges
-from fedcrm.models.gradient import scores
 from fedcrm.models.learner import OpenedSum, PublicFacts, Query, Round, UnitRows
 from fedcrm.models.scorecard import LogisticModel
 from fedcrm.models.survey import needs_survey, read_survey, survey_shape, unit_surveys
@@ -125,3 +124,11 @@ def _cells(schema: FeatureSchema, bundle: Bundle, bins: int) -> CellMap:
 def _clipping_norm(columns: int) -> float:
     """Norm of [1, r, r·one-hot] at a residual r of 1: never clipped."""
     return float(np.sqrt(columns + 2))
+
+
+def scores(base: float, parts: NDArray[np.float64], located: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log-odds of each row, float64 [rows]: base plus its cells' parts."""
+    total = np.full(located.shape[0], base)
+    for f in range(located.shape[1]):
+        total += parts[located[:, f]]
+    return total

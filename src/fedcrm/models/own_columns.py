@@ -88,7 +88,7 @@ class OwnBasis:
         for located in cells.batches(rows):
             counts += np.bincount(located.ravel(), minlength=counts.shape[0])
         found = build_basis(cells, Counts(max(float(rows.label.shape[0]), 1.0), 0.5, counts, 0.0))
-        return cls(cells, _leading(found, MOST_FUNCTIONS // max(len(found.tables), 1)))
+        return cls(cells, _leading(found, MOST_FUNCTIONS // max(len(found.columns), 1)))
 
     def design(self, rows: UnitRows) -> NDArray[np.float64]:
         """[1, φ] of each row, float64 [rows, 1 + D]."""
@@ -109,5 +109,6 @@ def _ranges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _leading(basis: AdditiveBasis, most: int) -> AdditiveBasis:
     """Each column's leading functions; a category with more functions than its share keeps its first."""
-    kept = max(most, 1)
-    return AdditiveBasis(tuple(t[:, :kept] for t in basis.tables), tuple(s[:kept, :kept] for s in basis.second))
+    offsets = basis.offsets
+    rank = np.arange(offsets[-1]) - offsets[basis.column_of]
+    return basis.keep(np.flatnonzero(rank < max(most, 1)))

@@ -1,8 +1,8 @@
-"""The released additive model as a scorecard: a base and points per cell of each column, in log-odds."""
+"""The released model as a scorecard, in log-odds: a base, points per cell of each column, what pairs of columns add."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +11,18 @@ from scipy.special import expit
 
 from fedcrm.errors import InputError, SchemaMismatch
 from fedcrm.features.columns import FeatureSchema
-from fedcrm.models.basis import AdditiveBasis
 from fedcrm.models.bundle import Array, Bundle, Fact
 from fedcrm.models.cells import CellMap
-from fedcrm.models.gradient import scores
+from fedcrm.models.design import Design
 from fedcrm.models.learner import Explanation, Reason, UnitRows
+from fedcrm.models.pairs import Pairs, pair_parts
 
 _EXTREME = 30.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LogisticModel:
-    """A logistic model that is additive over columns.
+    """A logistic model that is additive over columns and pairs of columns.
 
     Attributes:
         cells: Public cells of every column.
@@ -30,7 +30,7 @@ class LogisticModel:
         parts: What each cell adds, in log-odds, float64 [cells of all columns].
         deviations: Standard deviation of each cell's part, float64 [cells of all columns].
         kind: The learner that made it.
-        extras: Further arrays of the learner, kept with the model (coefficients, their covariance, the basis).
+        extras: Further arrays of the learner, kept with the model (coefficients, their covariance, basis and pairs).
     """
 
     cells: CellMap
@@ -58,8 +58,18 @@ class LogisticModel:
             SchemaMismatch: when the rows have other columns than the model.
         """
         self._check(rows)
-        pieces = [scores(self.base, self.parts, located) for located in self.cells.batches(rows)]
+        pieces = [self._scores(located) for located in self.cells.batches(rows)]
         return np.concatenate([np.zeros(0), *pieces])
+
+    def _scores(self, located: NDArray[np.int64]) -> NDArray[np.float64]:
+        total = np.full(located.shape[0], self.base)
+        for f in range(located.shape[1]):
+            total += self.parts[located[:, f]]
+        design = self._design
+        if design is None or not design.pairs.number:
+            return total
+        phi = design.basis.expand(located, self.cells.offsets)
+        return np.asarray(total + design.pairs.expand(phi) @ self.mean[-design.pairs.number :])
 
     def design(self, rows: UnitRows) -> NDArray[np.float64]:
         """[1, φ] of each row, float64 [rows, 1 + D]; `design(rows) @ mean` is `log_odds(rows)`.
@@ -68,8 +78,8 @@ class LogisticModel:
             SchemaMismatch: when the rows have other columns than the model.
         """
         self._check(rows)
-        basis, offsets = self._basis, self.cells.offsets
-        pieces = [basis.expand(located, offsets) for located in self.cells.batches(rows)]
+        offsets, design = self.cells.offsets, Design.from_arrays(self.extras)
+        pieces = [design.expand(located, offsets) for located in self.cells.batches(rows)]
         values = np.vstack([np.empty((0, self.mean.shape[0] - 1)), *pieces])
         return np.hstack([np.ones((values.shape[0], 1)), values])
 
@@ -90,32 +100,43 @@ class LogisticModel:
 
     @property
     def components(self) -> tuple[str, ...]:
-        """Names of the parts a score is made of, base left out."""
-        return tuple(column.name for column in self.cells.schema.columns)
+        """Names of the parts a score is made of, base left out: columns, then pairs."""
+        names = tuple(column.name for column in self.cells.schema.columns)
+        pairs = Pairs.from_arrays(self.extras).columns.tolist()
+        return names + tuple(f"{names[f]} × {names[g]}" for f, g in pairs)
 
     @property
     def component_of(self) -> NDArray[np.int64]:
         """Component of each coefficient, base left out, int64 [D]."""
-        return self._basis.column_of
+        return Design.from_arrays(self.extras).component_of
 
     @property
-    def _basis(self) -> AdditiveBasis:
-        return AdditiveBasis.from_arrays(self.extras)
+    def _design(self) -> Design | None:
+        """Functions of columns and pairs; None for a learner that has points only."""
+        return Design.from_arrays(self.extras) if "basis.bins" in self.extras else None
 
     def explain(self, rows: UnitRows) -> list[Explanation]:
-        """For each row, what each column adds to the log-odds; base and reasons, added in order, are the score.
+        """For each row, what each column and each pair adds to the log-odds, with its standard deviation.
+
+        Base and reasons, added in order, are the score.
 
         Raises:
             SchemaMismatch: when the rows have other columns than the model.
         """
         self._check(rows)
-        names = [column.name for column in self.cells.schema.columns]
-        return [self._explain(names, row) for located in self.cells.batches(rows) for row in located]
+        names = self.components
+        return [told for located in self.cells.batches(rows) for told in self._explained(names, located)]
 
-    def _explain(self, names: list[str], located: NDArray[np.int64]) -> Explanation:
-        entries = zip(names, self.parts[located].tolist(), self.deviations[located].tolist(), strict=True)
-        reasons = sorted((Reason(*entry) for entry in entries), key=lambda reason: -abs(reason.contribution))
-        return Explanation(self.base, tuple(reasons), sum((r.contribution for r in reasons), self.base))
+    def _explained(self, names: tuple[str, ...], located: NDArray[np.int64]) -> Iterator[Explanation]:
+        adds, deviations = self.parts[located], self.deviations[located]
+        design = self._design
+        if design is not None and design.pairs.number:
+            products = design.pairs.expand(design.basis.expand(located, self.cells.offsets))
+            more = pair_parts(products, self.mean, self.covariance, design.pairs)
+            adds, deviations = np.hstack([adds, more[0]]), np.hstack([deviations, more[1]])
+        for row in zip(adds.tolist(), deviations.tolist(), strict=True):
+            reasons = sorted(map(Reason, names, *row), key=lambda reason: -abs(reason.contribution))
+            yield Explanation(self.base, tuple(reasons), sum((r.contribution for r in reasons), self.base))
 
     def _check(self, rows: UnitRows) -> None:
         if rows.schema != self.cells.schema:

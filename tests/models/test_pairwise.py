@@ -1,4 +1,4 @@
-"""The additive logistic learner converges to the penalised optimum it states."""
+"""The learner converges to the penalised optimum it states, finds pairs, continues from a released model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from fedcrm.benchmark.without_privacy import train_without_privacy
 from fedcrm.models.basis import AdditiveBasis
 from fedcrm.models.learner import PublicFacts
-from fedcrm.models.logistic import LogisticLearner
+from fedcrm.models.pairwise import PairwiseLearner
 from fedcrm.models.posterior import BASE_VARIANCE
 from twins.tables import invented_table
 
@@ -25,7 +25,7 @@ def table():
 @pytest.fixture(scope="module")
 def problem(table):
     """The converged model, its design matrix [1, φ] and the prior precision of each parameter."""
-    learner = LogisticLearner(gradients=180, row_bound=100.0)
+    learner = PairwiseLearner(gradients=180, pairs=False, row_bound=100.0)
     with threadpool_limits(1):
         model = train_without_privacy({"org": table}, learner, PublicFacts(table.schema, 1, 1000))
     basis = AdditiveBasis.from_arrays(model.extras)
@@ -59,7 +59,9 @@ def test_more_gradients_come_closer(table, problem):
     """Six exact gradients are closer to the optimum than one."""
     model, facts = problem[0], PublicFacts(table.schema, 1, 1000)
     far = [
-        train_without_privacy({"org": table}, LogisticLearner(gradients=g, row_bound=100.0), facts).log_odds(table)
+        train_without_privacy(
+            {"org": table}, PairwiseLearner(gradients=g, pairs=False, row_bound=100.0), facts
+        ).log_odds(table)
         - model.log_odds(table)
         for g in (1, 6)
     ]
