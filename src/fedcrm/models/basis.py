@@ -21,9 +21,9 @@ from fedcrm.models.bundle import Array
 from fedcrm.models.cells import CellMap
 from fedcrm.models.histogram import Counts
 
-MOST_BINS = 64
-MOST_FUNCTIONS = 16
-ATOM_VARIANCE = 0.1
+MOST_BINS = 80
+MOST_FUNCTIONS = 20
+ATOM_VARIANCE = 0.25
 """Prior variance of a shared value's own effect, in units of a Brownian motion over all ranks."""
 _ATOM_SHARE = 0.8
 """Share of a bin's weight in one cell above which the bin is that value."""
@@ -188,7 +188,7 @@ def _least(counts: Counts) -> float:
 
 
 def _quantile_bins(cells: NDArray[np.float64], counts: Counts) -> NDArray[np.int64]:
-    """Neighbouring cells together until each bin has 1/64 of the weight and stands out of the noise.
+    """Neighbouring cells together until each bin has 1/80 of the weight and stands out of the noise.
 
     A cell that has all this by itself begins a bin of its own, so that its value is not mixed with smaller ones.
     """

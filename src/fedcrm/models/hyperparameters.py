@@ -47,7 +47,8 @@ def hyperparameters(schema: FeatureSchema, *, gradients: int, pairs: bool, conti
     """All of them, from the public columns alone.
 
     A survey (10 %) only where a number column has no declared range; of the rest 5 % for the histogram and 12 % for the
-    second moment; the gradients share what remains equally, the first third of them before the pairs are chosen. The
+    second moment; the gradients share what remains equally, the first fifth of them before the pairs are chosen: information about pairs
+    adds up over the rest, and more steps than about eight no longer bring the parameters nearer to their optimum. The
     variance a prior gives each column is `PRIOR_ENERGY` divided by their number: many columns cannot all matter much.
     A continued run has columns, pairs and second moment already, so its gradients take everything.
 
@@ -64,7 +65,7 @@ def hyperparameters(schema: FeatureSchema, *, gradients: int, pairs: bool, conti
     if not continued:
         steps.insert(1, Round("moment", left * MOMENT_SHARE))
         steps.insert(0, Round("histogram", left * HISTOGRAM_SHARE))
-    before = max(1, gradients // 3) if pairs and not continued else gradients + 1
+    before = max(1, gradients // 5) if pairs and not continued else gradients + 1
     return Hyperparameters((*survey, *steps), before, PRIOR_ENERGY / max(len(schema.columns), 1))
 
 

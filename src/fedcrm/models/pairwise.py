@@ -51,7 +51,7 @@ class PairwiseLearner:
         row_bound: Bound on a row's gradient in typical norms.
     """
 
-    gradients: int = 6
+    gradients: int = 10
     pairs: bool = True
     prior: LogisticModel | None = None
     row_bound: float = ROW_BOUND
