@@ -47,9 +47,9 @@ def hyperparameters(schema: FeatureSchema, *, gradients: int, pairs: bool, conti
     """All of them, from the public columns alone.
 
     A survey (10 %) only where a number column has no declared range; of the rest 5 % for the histogram and 12 % for the
-    second moment; the gradients share what remains equally, the first fifth of them before the pairs are chosen: information about pairs
-    adds up over the rest, and more steps than about eight no longer bring the parameters nearer to their optimum. The
-    variance a prior gives each column is `PRIOR_ENERGY` divided by their number: many columns cannot all matter much.
+    second moment; the gradients share what remains equally, the first fifth of them before the pairs are chosen: what
+    is learnt adds up over all of them, and about ten are needed to come near the optimum. The variance a prior gives
+    each column is `PRIOR_ENERGY` divided by their number: many columns cannot all matter much.
     A continued run has columns, pairs and second moment already, so its gradients take everything.
 
     Args:
