@@ -84,6 +84,7 @@ def water_fill(worth: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
         return worth
     worth = np.maximum(worth, 1e-30)
     floor = max(noise, 1e-12 * float(worth.max())) / worth
+    floor -= floor.min()
     order = np.sort(floor)
     levels = (1.0 + np.cumsum(order)) / np.arange(1, order.shape[0] + 1)
     level = levels[np.flatnonzero(levels > order)[-1]]
