@@ -55,8 +55,8 @@ def test_every_organisation_gets_scores_of_both_kinds(model):
     tables = {"a": invented_table(300, seed=7, name="a"), "b": invented_table(4, seed=8, name="b")}
     splits = {name: split_by_hash(table, seed=1) for name, table in tables.items()}
     told: list[str] = []
-    scores = adapted_scores(model, splits, seed=1, executor=InThisProcess(), advance=told.append)
-    assert set(scores) == {"fedcrm", "mr_mtl"} and told
+    scores = adapted_scores(model, model, splits, seed=1, executor=InThisProcess(), advance=told.append)
+    assert set(scores) == {"fedcrm", "mr_mtl", "fedcrm_no_privacy"} and told
     for by_organisation in scores.values():
         for name, split in splits.items():
             assert by_organisation[name].shape == (split.held_out.rows,)

@@ -39,6 +39,12 @@ def _results() -> Results:
                     "rounds": 8,
                     "seconds": {"train": 1.0, "crypto": 0.5, "total": 2.0},
                     "bytes_up_per_org": 1000,
+                    "comparison": {
+                        "gain": {"mean": 0.01, "ci95": [0.0, 0.02]},
+                        "gap": {"mean": 0.01, "ci95": [0.0, 0.02]},
+                        "by_org": {},
+                        "worse": [],
+                    },
                 }
             ],
         }

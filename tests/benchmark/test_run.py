@@ -33,6 +33,7 @@ MODELS = {
     "centralised_boosted",
     "naive_dp_logistic",
     "federated_no_privacy",
+        "fedcrm_no_privacy",
     "federated",
     "fedcrm",
     "mr_mtl",
@@ -92,7 +93,7 @@ def run(tmp_path_factory):
 
 
 def test_results_hold_every_model_and_every_organisation(run):
-    """The file validates, with all ten models and each organisation's AUC."""
+    """The file validates, with all eleven models and each organisation's AUC."""
     dataset, outcome, folder = run
     (found,) = read_results(folder / "results.json").datasets
     assert found == outcome.result

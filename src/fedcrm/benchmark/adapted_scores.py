@@ -16,33 +16,44 @@ from fedcrm.models.adaptation import adapt
 from fedcrm.models.adapted import GlobalModel
 from fedcrm.models.learner import Model
 
-ADAPTED, MEAN_REGULARISED = "fedcrm", "mr_mtl"
+ADAPTED, MEAN_REGULARISED, WITHOUT_NOISE = "fedcrm", "mr_mtl", "fedcrm_no_privacy"
 
 
 def adapted_scores(
-    model: Model, splits: Mapping[str, Split], *, seed: int, executor: Executor, advance: Callable[[str], None]
+    federated: Model,
+    exact: Model,
+    splits: Mapping[str, Split],
+    *,
+    seed: int,
+    executor: Executor,
+    advance: Callable[[str], None],
 ) -> dict[str, Scores]:
     """Held-out scores of the adapted models by model and organisation; organisations share out over processes.
 
     Args:
-        model: The federated model; it must offer its linear form (`GlobalModel`).
+        federated: The federated model; it must offer its linear form (`GlobalModel`).
+        exact: The same learner's model from sums without noise: adapted, it is the limit that more ε approaches.
         splits: Each organisation's two sides; only its own training side adapts its model.
         seed: Of folds and trees.
         executor: Where organisations adapt.
         advance: Is told when all have.
     """
-    linear = cast(GlobalModel, model)
+    models = cast(GlobalModel, federated), cast(GlobalModel, exact)
     largest_first = sorted(splits, key=lambda name: -splits[name].training.rows)
-    futures = {name: executor.submit(_organisation_scores, linear, splits[name], seed) for name in largest_first}
+    futures = {name: executor.submit(_organisation_scores, *models, splits[name], seed) for name in largest_first}
     found = {name: futures[name].result() for name in splits}
     advance("adapted models")
-    return {kind: {name: scores[kind] for name, scores in found.items()} for kind in (ADAPTED, MEAN_REGULARISED)}
+    kinds = (ADAPTED, MEAN_REGULARISED, WITHOUT_NOISE)
+    return {kind: {name: scores[kind] for name, scores in found.items()} for kind in kinds}
 
 
-def _organisation_scores(model: GlobalModel, split: Split, seed: int) -> dict[str, NDArray[np.float64]]:
+def _organisation_scores(
+    federated: GlobalModel, exact: GlobalModel, split: Split, seed: int
+) -> dict[str, NDArray[np.float64]]:
     if split.held_out.rows == 0:
-        return {ADAPTED: np.empty(0), MEAN_REGULARISED: np.empty(0)}
+        return {kind: np.empty(0) for kind in (ADAPTED, MEAN_REGULARISED, WITHOUT_NOISE)}
     return {
-        ADAPTED: adapt(model, split.training, seed=seed).predict(split.held_out),
-        MEAN_REGULARISED: fit_mean_regularised(model, split.training, seed=seed).predict(split.held_out),
+        ADAPTED: adapt(federated, split.training, seed=seed).predict(split.held_out),
+        MEAN_REGULARISED: fit_mean_regularised(federated, split.training, seed=seed).predict(split.held_out),
+        WITHOUT_NOISE: adapt(exact, split.training, seed=seed).predict(split.held_out),
     }

@@ -11,10 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fedcrm.benchmark.figures import REPLICATES
+from fedcrm.benchmark.joining import STEPS
 from fedcrm.benchmark.report_ablation import ablation_view
 from fedcrm.benchmark.report_figures import auc_figure, budget_figure, cost_figures
+from fedcrm.benchmark.report_joining import ABOUT, joining_view
 from fedcrm.benchmark.report_tables import TableView, table_view
-from fedcrm.benchmark.results import AblationResult, write_whole
+from fedcrm.benchmark.results import Further, write_whole
 from fedcrm.benchmark.run import DatasetOutcome, Settings, results_of
 from fedcrm.benchmark.splits import SplitRule
 from fedcrm.evaluation.charts import dark_rules
@@ -37,9 +39,10 @@ class Wording:
 
 
 def report_html(
-    outcomes: Sequence[DatasetOutcome], settings: Settings, wording: Wording, ablation: Sequence[AblationResult] = ()
+    outcomes: Sequence[DatasetOutcome], settings: Settings, wording: Wording, further: Further | None = None
 ) -> str:
     """The page."""
+    further = further or Further()
     environment = Environment(
         loader=PackageLoader("fedcrm.benchmark", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -49,7 +52,10 @@ def report_html(
         lead=wording.lead,
         run_line=f"{seeds[0].upper()}{seeds[1:]}; {_RULES[settings.split]}.",
         tables=[_with_figures(outcome) for outcome in outcomes],
-        ablation=[ablation_view(result) for result in ablation],
+        ablation=[ablation_view(result) for result in further.weights],
+        joining=[joining_view(result) for result in further.joining],
+        joining_about=ABOUT,
+        joining_steps=STEPS,
         cost_figures=[Markup(figure) for figure in cost_figures(outcomes)],  # noqa: S704 (drawn by us)
         dark_rules=Markup(dark_rules()),  # noqa: S704 (a fixed palette)
         replicates=f"{REPLICATES:,}",
@@ -62,7 +68,7 @@ def write_benchmark(
     outcomes: Sequence[DatasetOutcome],
     settings: Settings,
     wording: Wording | None = None,
-    ablation: Sequence[AblationResult] = (),
+    further: Further | None = None,
 ) -> Path:
     """Write results.json and report.html, each whole or not at all.
 
@@ -70,8 +76,8 @@ def write_benchmark(
         Path of the report.
     """
     report = folder / "report.html"
-    page = report_html(outcomes, settings, wording or Wording(), ablation)
-    write_whole(folder / "results.json", results_of(outcomes, settings, ablation).to_json())
+    page = report_html(outcomes, settings, wording or Wording(), further)
+    write_whole(folder / "results.json", results_of(outcomes, settings, further).to_json())
     write_whole(report, page)
     return report
 

@@ -18,6 +18,7 @@ _NAMES = {
     "mr_mtl": ("Federated, then MR-MTL", "private, encrypted; ridge on own rows"),
     "naive_dp_logistic": ("Naive private logistic regression", "private, encrypted"),
     "federated_no_privacy": ("Federated, exact sums", "without privacy"),
+    "fedcrm_no_privacy": ("Federated, exact sums, then adapted", "without privacy"),
     "local_best": ("Local, better of two", "own rows only"),
     "local_logistic": ("Local logistic regression", "own rows only"),
     "local_boosted": ("Local boosted trees", "own rows only"),

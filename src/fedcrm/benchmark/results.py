@@ -63,6 +63,29 @@ class SecondsResult(_Part):
     total: float
 
 
+class DifferenceResult(_Part):
+    """A difference of AUC with its paired bootstrap interval."""
+
+    mean: Figure
+    ci95: tuple[Figure, Figure]
+
+
+class ComparisonResult(_Part):
+    """What federation changed.
+
+    Attributes:
+        gain: fedcrm − local_best, mean over organisations.
+        gap: centralised_boosted − fedcrm, mean over organisations.
+        by_org: fedcrm − local_best at each organisation.
+        worse: Organisations where that is below zero by more than noise (paired bootstrap, 95 %, Holm).
+    """
+
+    gain: DifferenceResult
+    gap: DifferenceResult
+    by_org: dict[str, DifferenceResult]
+    worse: list[str]
+
+
 class DatasetResult(_Part):
     """One table. `epsilon` is the reference budget; `bytes_up_per_org` the mean sent by one organisation in a run."""
 
@@ -81,6 +104,7 @@ class DatasetResult(_Part):
     rounds: int
     seconds: SecondsResult
     bytes_up_per_org: int
+    comparison: ComparisonResult
 
 
 class SchemeResult(_Part):
@@ -124,18 +148,64 @@ class AblationResult(_Part):
     questions: dict[str, QuestionResult]
 
 
+class WithRowsResult(_Part):
+    """What a newcomer has from so many of its own training units, means over splits.
+
+    Attributes:
+        units: Training units used.
+        adapted: AUC of the model of the others, adapted to them.
+        own: AUC of the better of the two models the newcomer can train on them alone.
+    """
+
+    units: float
+    adapted: Figure
+    own: Figure
+
+
+class NewcomerResult(_Part):
+    """One organisation that joins a model trained without it.
+
+    Attributes:
+        organisation: Its name.
+        at_once: AUC of the others' model on its held-out rows, before it adapts anything.
+        with_rows: By number of training units ("50", "200", "all"); those it has.
+        full_federation: AUC had it taken part in training, adapted to all its training rows.
+    """
+
+    organisation: str
+    at_once: Figure
+    with_rows: dict[str, WithRowsResult]
+    full_federation: Figure
+
+
+class JoiningResult(_Part):
+    """What joining an existing model is worth on one table, for its largest, median and smallest organisation."""
+
+    name: str
+    epsilon: float
+    newcomers: list[NewcomerResult]
+
+
+class Further(_Part):
+    """What a benchmark was asked for beside its models: weights, and joining, a part a table each."""
+
+    weights: tuple[AblationResult, ...] = ()
+    joining: tuple[JoiningResult, ...] = ()
+
+
 class Results(_Part):
-    """A whole benchmark; `ablation` is there when it was asked for."""
+    """A whole benchmark; `ablation` and `joining` are there when they were asked for."""
 
     version: int
     seeds: int
     split: str
     datasets: list[DatasetResult]
     ablation: list[AblationResult] | None = None
+    joining: list[JoiningResult] | None = None
 
     def to_json(self) -> str:
         """The file's text."""
-        left_out = {"ablation"} if self.ablation is None else None
+        left_out = {part for part in ("ablation", "joining") if getattr(self, part) is None}
         facts = self.model_dump(mode="json", exclude=left_out)
         return json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -12,12 +12,14 @@ import numpy as np
 from fedcrm.benchmark.adapted_scores import adapted_scores
 from fedcrm.benchmark.baselines import Scores, baseline_scores
 from fedcrm.benchmark.federation import PrivacyTerms, Trainer, train_locally
-from fedcrm.benchmark.figures import DatasetFigures, SeedScores, figures
+from fedcrm.benchmark.figures import Comparison, DatasetFigures, SeedScores, figures
 from fedcrm.benchmark.progress import Progress
 from fedcrm.benchmark.results import (
     FORMAT_VERSION,
-    AblationResult,
+    ComparisonResult,
     DatasetResult,
+    DifferenceResult,
+    Further,
     LedgerResult,
     Results,
     SecondsResult,
@@ -120,16 +122,16 @@ def run_benchmark(
         return tuple(_run_dataset(dataset, settings, contest, executor, progress) for dataset in datasets)
 
 
-def results_of(
-    outcomes: Sequence[DatasetOutcome], settings: Settings, ablation: Sequence[AblationResult] = ()
-) -> Results:
+def results_of(outcomes: Sequence[DatasetOutcome], settings: Settings, further: Further | None = None) -> Results:
     """The contents of results.json."""
+    further = further or Further()
     return Results(
         version=FORMAT_VERSION,
         seeds=settings.seeds,
         split=settings.split.value,
         datasets=[outcome.result for outcome in outcomes],
-        ablation=[*ablation] or None,
+        ablation=[*further.weights] or None,
+        joining=[*further.joining] or None,
     )
 
 
@@ -151,9 +153,9 @@ def _run_dataset(
     for seed in range(settings.first_seed, settings.first_seed + settings.seeds):
         splits = split_dataset(dataset, settings.split, seed)
         progress.start(f"{dataset.name}, split {seed - settings.first_seed + 1} of {settings.seeds}")
-        outcome, federated = _federated_scores(dataset, splits, contest, terms, progress)
+        outcome, exact, federated = _federated_scores(dataset, splits, contest, terms, progress)
         progress.say("adapting to each organisation")
-        adapted = adapted_scores(outcome.model, splits, seed=seed, executor=executor, advance=progress.say)
+        adapted = adapted_scores(outcome.model, exact, splits, seed=seed, executor=executor, advance=progress.say)
         plain = baseline_scores(splits, seed=seed, executor=executor, advance=progress.say)
         runs.append(SeedScores(splits, {**plain, **federated, **adapted}))
         outcomes.append(outcome)
@@ -173,7 +175,7 @@ def split_dataset(dataset: Dataset, rule: SplitRule, seed: int) -> dict[str, Spl
 
 def _federated_scores(
     dataset: Dataset, splits: Mapping[str, Split], contest: Contest, terms: PrivacyTerms, progress: Progress
-) -> tuple[TrainingOutcome, dict[str, Scores]]:
+) -> tuple[TrainingOutcome, Model, dict[str, Scores]]:
     tables = {name: split.training for name, split in splits.items()}
     facts = public_facts(dataset)
     task = dataset.task if dataset.task != "unstated" else dataset.name
@@ -188,7 +190,7 @@ def _federated_scores(
         "federated_no_privacy": exact,
         "federated": ours.model,
     }
-    return ours, {name: _scores(model, splits) for name, model in models.items()}
+    return ours, exact, {name: _scores(model, splits) for name, model in models.items()}
 
 
 def _scores(model: Model, splits: Mapping[str, Split]) -> Scores:
@@ -227,4 +229,14 @@ def _result(
         rounds=first.rounds,
         seconds=SecondsResult(**seconds),
         bytes_up_per_org=round(float(np.mean([list(o.bytes_up.values()) for o in outcomes]))),
+        comparison=_comparison(found.comparison),
+    )
+
+
+def _comparison(found: Comparison) -> ComparisonResult:
+    return ComparisonResult(
+        gain=DifferenceResult(mean=found.gain.mean, ci95=found.gain.interval),
+        gap=DifferenceResult(mean=found.gap.mean, ci95=found.gap.interval),
+        by_org={o: DifferenceResult(mean=d.mean, ci95=d.interval) for o, d in found.by_org.items()},
+        worse=sorted(found.worse),
     )

@@ -32,6 +32,6 @@ def exact_sum(learner: Learner, query: Query, table: FeatureTable) -> NDArray[np
     if table.units == 0:
         return total
     for vectors in learner.unit_vectors(query, table):
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        total += (vectors * np.minimum(1.0, query.clipping_norm / np.maximum(norms, 1e-300))).sum(axis=0)
+        norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        total += np.minimum(1.0, query.clipping_norm / np.maximum(norms, 1e-300)) @ vectors
     return total

@@ -11,10 +11,12 @@ from rich.table import Table
 
 from fedcrm.benchmark.ablation import adapted, run_ablation
 from fedcrm.benchmark.figures import OURS
+from fedcrm.benchmark.joining import run_joining
 from fedcrm.benchmark.progress import bars
 from fedcrm.benchmark.report import write_benchmark
 from fedcrm.benchmark.report_ablation import ablation_table
-from fedcrm.benchmark.results import DatasetResult
+from fedcrm.benchmark.report_joining import joining_table
+from fedcrm.benchmark.results import DatasetResult, Further
 from fedcrm.benchmark.run import Settings, results_of, run_benchmark
 from fedcrm.benchmark.splits import SplitRule
 from fedcrm.benchmark.tables import read_dataset
@@ -42,7 +44,8 @@ def benchmark(
     seeds: Annotated[int, typer.Option("--seeds", help="Number of splits, each with a federated run of its own.")] = 3,
     split: Annotated[SplitRule, typer.Option("--split", help="How units are held out.")] = SplitRule.HASH,
     ablation: Annotated[
-        bool, typer.Option("--ablation", help="Also train under other weights: mixed budgets, wrong and clean labels.")
+        bool,
+        typer.Option("--ablation", help="Also train under other weights, and for organisations that join later."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json alone on stdout.")] = False,
 ) -> None:
@@ -51,15 +54,20 @@ def benchmark(
     datasets = [read_dataset(path) for path in files]
     with bars() as progress:
         outcomes = run_benchmark(datasets, settings, progress=progress)
-        weights = run_ablation(datasets, settings, progress=progress, adapter=adapted) if ablation else ()
-        report = write_benchmark(out, outcomes, settings, ablation=weights)
+        further = Further()
+        if ablation:
+            joining = run_joining(outcomes, settings, progress=progress)
+            weights = run_ablation(datasets, settings, progress=progress, adapter=adapted)
+            further = Further(weights=weights, joining=joining)
+        report = write_benchmark(out, outcomes, settings, further=further)
     if as_json:
-        typer.echo(results_of(outcomes, settings, weights).to_json())
+        typer.echo(results_of(outcomes, settings, further).to_json())
         return
     console = Console()
     console.print(auc_table([outcome.result for outcome in outcomes]))
-    if weights:
-        console.print(ablation_table(weights))
+    if ablation:
+        console.print(ablation_table(further.weights))
+        console.print(joining_table(further.joining))
     console.print(f"Report: {report}", soft_wrap=True)
 
 
