@@ -34,8 +34,8 @@ lint: $(VENV)/.installed  ## style, types, import rules
 	$(BIN)/lint-imports
 	cd lattice && "$(CURDIR)/$(BIN)/python" ../hatch_build.py vet
 
-bench: $(VENV)/.bench  ## reproducible comparisons with peers
-	for name in crypto noise round; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench: $(VENV)/.bench  ## reproducible comparisons with peers, and the learner on a large table
+	for name in crypto noise round learner; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lock: $(VENV)/.locked  ## renew both lock files from pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --extra dev --output-file requirements.lock pyproject.toml

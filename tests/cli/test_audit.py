@@ -18,7 +18,7 @@ from twins.tables import invented_table
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the additive learner."""
+    """A run of the deployed learner."""
     tables = {name: invented_table(60, seed=i) for i, name in enumerate(BUDGETS)}
     return trained(tmp_path_factory.mktemp("run") / "run", PairwiseLearner(), tables)
 
@@ -40,7 +40,7 @@ def outcome(run: Path) -> dict:
 
 def test_json_says_what_is_stated_and_what_was_shown(outcome):
     """Every participant: ε, δ, weight, lower bounds of both attacks, and the verdict."""
-    assert (outcome["learner"], outcome["releases"], outcome["passed"]) == ("logistic", 8, True)
+    assert (outcome["learner"], outcome["releases"], outcome["passed"]) == ("pairwise", 12, True)
     assert (outcome["collusion_bound"], outcome["cohort_minimum"], outcome["confidence"]) == (1, 3, 0.95)
     assert list(outcome["participants"]) == list(BUDGETS) and outcome["trainings"] >= 4
     for name, found in outcome["participants"].items():
@@ -49,7 +49,7 @@ def test_json_says_what_is_stated_and_what_was_shown(outcome):
         assert found["passed"] and found["charges_not_replayed"] == 0
 
 
-def test_canaries_of_the_additive_learner_reach_its_bounds(outcome):
+def test_canaries_of_the_deployed_learner_reach_its_bounds(outcome):
     """A made-up row moves all releases by nearly all that is charged for, so the bounds mean something."""
     assert all(0.8 < found["reach"] <= 1.0 for found in outcome["participants"].values())
     assert outcome["participants"]["org 0"]["epsilon_at_least"]["transcript"]["gaussian"] > 0.5

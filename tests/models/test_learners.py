@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,15 +16,33 @@ from fedcrm.benchmark.without_privacy import exact_sum, train_without_privacy
 from fedcrm.features.columns import CategoryColumn, FeatureSchema, NumberColumn
 from fedcrm.features.table import FeatureTable
 from fedcrm.models.bundle import Bundle
+from fedcrm.models.hyperparameters import hyperparameters
 from fedcrm.models.learner import Learner, OpenedSum, PublicFacts, Query
 from fedcrm.models.naive import NaiveLogisticLearner
 from fedcrm.models.pairwise import PairwiseLearner
 from fedcrm.models.scorecard import LogisticModel
 from twins.tables import OPEN_SCHEMA, SCHEMA, invented_table, with_cells, with_label
 
-LEARNERS: tuple[Learner, ...] = (PairwiseLearner(), PairwiseLearner(pairs=False), NaiveLogisticLearner())
+LEARNERS: tuple[Learner, ...] = (
+    PairwiseLearner(gradients=4),
+    PairwiseLearner(gradients=3, pairs=False),
+    NaiveLogisticLearner(),
+)
 every_learner = pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.name)
 every_schema = pytest.mark.parametrize("schema", [SCHEMA, OPEN_SCHEMA], ids=["declared", "undeclared"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_products():
+    """Fewer products of pairs than by default, chosen early enough to be asked for, so that the suite is quick."""
+
+    def small(schema, *, pairs, **given):
+        found = hyperparameters(schema, pairs=pairs, **given)
+        return replace(found, most_products=60, pairs_after=2) if pairs else found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedcrm.models.pairwise.hyperparameters", small)
+        yield
 
 
 def _facts(schema: FeatureSchema) -> PublicFacts:
@@ -98,6 +117,7 @@ def test_a_units_vector_is_its_own(learner, kept, rows_each, undeclared):
     """A unit's vector stays the same to the bit when any other units' rows vanish."""
     chosen = np.array(sorted(kept))
     table, queries = _asked(learner, rows_each, undeclared)
+    assert not isinstance(learner, PairwiseLearner) or not learner.pairs or "pairs.of" in queries[-1].payload.arrays
     for query in queries:
         whole, part = _vectors(learner, query, table), _vectors(learner, query, table.take_units(chosen))
         np.testing.assert_array_equal(part, whole[chosen])

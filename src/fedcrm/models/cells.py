@@ -19,7 +19,7 @@ from fedcrm.models.learner import UnitRows
 GRID_CELLS = 400
 """Value cells of a number column that has not one cell for each of its values."""
 
-ROWS_AT_ONCE = 1 << 16
+ROWS_AT_ONCE = 1 << 13
 """Rows whose cells are held in memory together."""
 
 _LOG_DECADES = 1e3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from scipy.special import expit
 from fedcrm.models.cells import CellMap
 from fedcrm.models.design import Design
 from fedcrm.models.learner import OpenedSum, UnitRows
-from fedcrm.models.units import unit_means
+from fedcrm.models.units import ahead, unit_means
 
 ROW_BOUND = 0.72
 """Bound on a row's ‖(y − p)·s·φ‖, where the mean square of ‖s·φ‖ is 1."""
@@ -71,12 +72,14 @@ def unit_gradients(
         rows: The organisation's rows.
     """
     offsets, kept, scale = cells.offsets, shape.kept, shape.scale[shape.kept]
+    located = ahead(partial(cells.locate, rows), rows.label.shape[0], len(cells.schema.columns))
 
     def vectors(start: int, end: int) -> NDArray[np.float64]:
-        phi = design.expand(cells.locate(rows, start, end), offsets)
+        phi = design.expand(located(start, end), offsets)
         score = coefficients[0] + np.einsum("ij,j->i", phi, coefficients[1:])
         residual = rows.label[start:end] - expit(score)
-        scaled = phi[:, kept] * scale
+        scaled = np.take(phi, kept, axis=1)
+        scaled *= scale
         norm = np.abs(residual) * np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
         held = residual * np.minimum(1.0, shape.row_bound / np.maximum(norm, 1e-12))
         vector = np.empty((end - start, shape.dimension))
@@ -84,7 +87,7 @@ def unit_gradients(
         np.multiply(scaled, held[:, None], out=vector[:, 2:])
         return vector
 
-    return unit_means(vectors, rows.offsets, max(shape.dimension, 2 * design.coordinates))
+    return unit_means(vectors, rows.offsets, max(shape.dimension, design.coordinates))
 
 
 def read_gradient(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcrm.models.cells import CellMap
 from fedcrm.models.learner import OpenedSum, UnitRows
-from fedcrm.models.units import unit_means
+from fedcrm.models.units import ahead, unit_means
 
 _LEAST_RATE = 1e-3
 
@@ -63,12 +64,13 @@ class Counts:
 def unit_histograms(cells: CellMap, rows: UnitRows) -> Iterator[NDArray[np.float64]]:
     """Each unit's histogram vector, float64 [units, cells + 2]: the mean of its rows' vectors."""
     shape = HistogramShape(len(cells.schema.columns), int(cells.offsets[-1]))
+    located = ahead(partial(cells.locate, rows), rows.label.shape[0], shape.columns)
 
     def vectors(start: int, end: int) -> NDArray[np.float64]:
         vector = np.zeros((end - start, shape.dimension))
         vector[:, 0] = shape.scale
         vector[:, 1] = shape.scale * rows.label[start:end]
-        np.put_along_axis(vector, cells.locate(rows, start, end) + 2, 1.0, axis=1)
+        np.put_along_axis(vector, located(start, end) + 2, 1.0, axis=1)
         return vector
 
     return unit_means(vectors, rows.offsets, shape.dimension)

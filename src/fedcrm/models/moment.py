@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fedcrm.models.basis import AdditiveBasis
 from fedcrm.models.cells import CellMap
 from fedcrm.models.learner import OpenedSum, UnitRows
-from fedcrm.models.units import unit_means
+from fedcrm.models.units import ahead, unit_means
 
 ROW_BOUND = 1.1
 """Bound on a row's ‖s·φ‖, whose mean square is 1."""
@@ -87,14 +87,22 @@ def unit_moments(
     cells: CellMap, basis: AdditiveBasis, scale: NDArray[np.float64], rows: UnitRows
 ) -> Iterator[NDArray[np.float64]]:
     """Each unit's moment vector, float64 [units, dimension]: the mean of its rows' vectors."""
-    shape, offsets = MomentShape.of(basis, scale), cells.offsets
+    shape, offsets, one = MomentShape.of(basis, scale), cells.offsets, scale.shape[0]
+    left, right = np.append(one, shape.left), np.append(one + 1, shape.right)
+
+    def factors(start: int, end: int) -> NDArray[np.float64]:
+        """s·φ, then 1 and the constant, whose product is coordinate 0."""
+        values = np.empty((end - start, one + 2))
+        values[:, :one] = bounded(basis.expand(cells.locate(rows, start, end), offsets) * scale, ROW_BOUND)
+        values[:, one:] = 1.0, shape.constant
+        return values
+
+    computed = ahead(factors, rows.label.shape[0], one + 2)
 
     def vectors(start: int, end: int) -> NDArray[np.float64]:
-        phi = bounded(basis.expand(cells.locate(rows, start, end), offsets) * scale, ROW_BOUND)
-        vector = np.empty((end - start, shape.dimension))
-        vector[:, 0] = shape.constant
-        np.multiply(phi[:, shape.left], phi[:, shape.right], out=vector[:, 1:])
-        return vector
+        values = computed(start, end)
+        vector = np.take(values, left, axis=1)
+        return np.multiply(vector, np.take(values, right, axis=1), out=vector)
 
     return unit_means(vectors, rows.offsets, shape.dimension)
 

@@ -7,12 +7,17 @@ release of a run weighs the unit alike. Only the unit's own rows enter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-BATCH_BYTES = 64 << 20
-"""Upper bound on the memory of one batch of vectors."""
+_Number = TypeVar("_Number", np.int64, np.float64)
+
+BATCH_BYTES = 2 << 20
+"""Upper bound on the memory of one batch of vectors: it is summed up while it is still in the processor's cache."""
+WINDOW_BYTES = 16 << 20
+"""Upper bound on the memory of what is computed ahead of the batches."""
 
 
 def unit_means(
@@ -37,6 +42,27 @@ def unit_means(
             yield _large_unit(vectors, start, end, most)
         else:
             yield _means(vectors(start, end), offsets[first : last + 1] - start)
+
+
+def ahead(
+    compute: Callable[[int, int], NDArray[_Number]], rows: int, width: int
+) -> Callable[[int, int], NDArray[_Number]]:
+    """The same rows as `compute` gives, computed many at a time: a call for each small batch would cost more.
+
+    Args:
+        compute: Gives rows start … end−1, each from itself alone, [end − start, width].
+        rows: Number of rows there are.
+        width: Values in a row.
+    """
+    most, first, held = max(1, WINDOW_BYTES // (8 * max(width, 1))), 0, compute(0, 0)
+
+    def read(start: int, end: int) -> NDArray[_Number]:
+        nonlocal first, held
+        if start < first or end > first + held.shape[0]:
+            first, held = start, compute(start, max(end, min(start + most, rows)))
+        return held[start - first : end - first]
+
+    return read
 
 
 def _groups(offsets: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
