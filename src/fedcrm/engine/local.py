@@ -61,6 +61,8 @@ class LocalEngine:
         noise: The noise source; discrete_gaussian everywhere but in tests and benchmarks.
         present: Who can be reached when; everyone everywhere but in tests of dropout.
         fresh: Source of secret bytes.
+        participants: Where participants live that outlast the run, each in a folder named after it: one vault, so one
+            ledger, over all runs. None keeps them in the run's own folder, in roster order.
     """
 
     folder: Path
@@ -69,6 +71,7 @@ class LocalEngine:
     noise: NoiseSource = discrete_gaussian
     present: Presence = always_present
     fresh: Callable[[int], bytes] = secrets.token_bytes
+    participants: Path | None = None
 
     def train(self, job: TrainingJob, *, observe: Observer) -> TrainingOutcome:
         """Run the job to its end, or go on with it where it stopped.
@@ -94,10 +97,16 @@ class LocalEngine:
     def _open_sites(self, job: TrainingJob) -> dict[str, Site]:
         sites: dict[str, Site] = {}
         for index, (name, participant) in enumerate(job.participants.items()):
-            site = open_site(self.folder / "participants" / f"{index:03d}", name, now=self.clock())
+            site = open_site(self._place(index, name), name, now=self.clock())
             site.grant(participant.budget, now=self.clock())
             sites[name] = site
         return sites
+
+    def _place(self, index: int, name: str) -> Path:
+        """A participant's folder; one that outlasts the run goes by name, as the next roster may be another."""
+        if self.participants is None:
+            return self.folder / "participants" / f"{index:03d}"
+        return self.participants / digest("participant", name).hex()[:32]
 
 
 class _Run:
