@@ -210,7 +210,37 @@ class FragileLearner(SumLearner):
         yield from super().unit_vectors(query, rows)
 
 
+class LongLearner(SumLearner):
+    """A learner whose vectors, of a payload's making, have another length than the descriptor says."""
+
+    def unit_vectors(self, query: Query, rows: UnitRows) -> Iterator[NDArray[np.float64]]:
+        """One coordinate too many for every unit; nothing for an empty table."""
+        if len(rows.offsets) > 1:
+            yield np.ones((len(rows.offsets) - 1, query.dimension + 1))
+
+
+class GreedyLearner(SumLearner):
+    """A learner that a payload makes ask for more memory than there is, once there are rows."""
+
+    def unit_vectors(self, query: Query, rows: UnitRows) -> Iterator[NDArray[np.float64]]:
+        """Fail as numpy does."""
+        if len(rows.offsets) > 1:
+            raise MemoryError("unable to allocate")
+        yield np.empty((0, query.dimension))
+
+
 POISON = 7.25
+
+
+@pytest.mark.parametrize("learner", [LongLearner, GreedyLearner])
+def test_a_payload_that_fails_on_rows_alone_makes_nobody_refuse(desk: Desk, learner: type[SumLearner]) -> None:
+    """Weight 0 never computes, so a refusal would tell that there are rows, and budget for them."""
+    desk.data = replace(desk.data, learners={"sum": learner(releases=1, dimension=D)})
+    training = desk.accepted()
+    _, body = desk.pen.read(training.contribute(desk.request(desk.descriptor()), now=NOW), Contribution)
+    SCHEME.check_ciphertext(body.ciphertext, dimension=D)
+    assert training.outlook.weight == 1
+    assert any("20 units without finite values" in line for line in desk.told)
 
 
 def test_a_participant_whose_columns_do_not_fit_sends_noise_and_tells_its_operator(desk: Desk) -> None:

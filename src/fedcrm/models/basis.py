@@ -129,8 +129,13 @@ class AdditiveBasis:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> AdditiveBasis:
-        """Read what `to_arrays` wrote."""
+        """Read what `to_arrays` wrote.
+
+        Every column has a bin, so that no more functions can be claimed than there are values.
+        """
         functions, cells, bins = (arrays[f"basis.{name}"].tolist() for name in ("functions", "cells", "bins"))
+        if min((*functions, *cells, 0)) < 0 or min((*bins, 1)) < 1:
+            raise ValueError("a column of the basis has no bin, or a negative size")
         of_cell = _split(np.asarray(arrays["basis.bin_of_cell"], dtype=np.int64), [(n,) for n in cells])
         tables = _split(np.asarray(arrays["basis.tables"], dtype=np.float64), list(zip(bins, functions, strict=True)))
         masses = _split(np.asarray(arrays["basis.masses"], dtype=np.float64), [(n,) for n in bins])

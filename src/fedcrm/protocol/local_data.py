@@ -16,8 +16,18 @@ from fedcrm.models.reliability import Reference
 from fedcrm.privacy.accountant import ReleaseEvent
 from fedcrm.privacy.entries import Charge
 
-FAILURES = (FedCRMError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What a learner may raise over rows it cannot use."""
+FAILURES = (
+    FedCRMError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a learner may raise over rows, or over a coordinator's payload, that it cannot use."""
 
 
 class NoiseSource(Protocol):
@@ -88,11 +98,16 @@ class LocalData:
 def unit_by_unit(source: Vectors, query: Query, rows: UnitRows) -> Iterator[NDArray[np.float64]]:
     """All units' vectors; where the source fails, the rest one unit at a time, NaN for a unit that makes it fail.
 
+    Vectors of another length than the query's are a failure too.
+
     Guarantee: a unit whose rows make the source fail changes no other unit's part, so the sensitivity stays w·C.
+    Guarantee: a payload that gives vectors of another length makes nobody refuse: only weights above 0 would.
     """
     done = 0
     try:
         for batch in source.unit_vectors(query, rows):
+            if batch.shape != (len(batch), query.dimension):
+                raise ValueError("vectors have another length than the query's")
             yield batch
             done += len(batch)
     except FAILURES:
@@ -102,9 +117,10 @@ def unit_by_unit(source: Vectors, query: Query, rows: UnitRows) -> Iterator[NDAr
 
 def _alone(source: Vectors, query: Query, row: UnitRows) -> NDArray[np.float64]:
     try:
-        return np.concatenate(list(source.unit_vectors(query, row)))
+        vectors = np.concatenate(list(source.unit_vectors(query, row)))
     except FAILURES:
-        return np.full((1, query.dimension), np.nan)
+        vectors = np.empty((0, 0))
+    return vectors if vectors.shape == (1, query.dimension) else np.full((1, query.dimension), np.nan)
 
 
 def why_unusable(source: Vectors, query: Query, rows: UnitRows) -> str | None:
