@@ -204,6 +204,17 @@ def test_a_charge_that_no_longer_fits_falls_back_to_no_measurement(desk: Desk) -
     assert desk.vault.ledger.charges() == () and any("release costs" in line for line in desk.told)
 
 
+@pytest.mark.parametrize("epsilon", [None, BUDGET.epsilon])
+def test_a_plan_with_absurd_noise_makes_nobody_refuse(desk: Desk, epsilon: float | None) -> None:
+    """Noise beyond every grid is no measurement: who has a budget answers like who has none, and nothing is charged."""
+    if epsilon is None:
+        desk.vault.ledger.void_period(reason="test", now=NOW)
+    rounds = (PlannedRound(purpose="sum 0", noise_multiplier=1e30),)
+    desk.plan = desk.plan.model_copy(update={"rounds": rounds})
+    training = desk.accepted(_table(wrong=True), model=LineModel())
+    assert training.outlook.quality == 1.0 and desk.vault.ledger.charges() == ()
+
+
 def test_columns_that_do_not_fit_are_found_out_without_a_record(desk: Desk) -> None:
     """A foreign reference model: factor 1, nothing charged, the operator is told why."""
     training = desk.accepted(_table(wrong=True), model=ForeignModel())

@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from fedcrm.crypto.sealing import derive
-from fedcrm.errors import BudgetExceeded
+from fedcrm.errors import BudgetExceeded, PrivacyParameterError
 from fedcrm.models.reliability import QUERY, Agreement, Reference, factor, read_agreement
 from fedcrm.privacy.calibration import mechanism_for
 from fedcrm.privacy.mechanism import SumMechanism, sum_units
@@ -83,21 +83,27 @@ class Surveyor:
     def _mechanism(
         self, plan: RunPlan, planned_rho: float, reference: Reference, books: Books, now: datetime
     ) -> SumMechanism | None:
-        """Noise for the reference's share of what the run may cost this participant; the first one stays."""
+        """Noise for the reference's share of what the run may cost this participant; the first one stays.
+
+        None where nothing is to spend, or so little that no grid carries its noise: a plan must not make some refuse.
+        """
         available = min(planned_rho, books.remaining_rho(task=plan.task, now=now)) * reference.share
         multiplier = 1 / math.sqrt(2 * available) if available > 0 else 0.0
         first = self.vault.record(kinds.QUALITY, self.epoch.run, b"multiplier", multiplier.hex().encode())
         if not float.fromhex(first.decode()):
             return None
-        return mechanism_for(
-            dimension=QUERY.dimension,
-            clipping_norm=QUERY.clipping_norm,
-            coordinate_bound=QUERY.coordinate_bound,
-            noise_multiplier=float.fromhex(first.decode()),
-            honest_shares=1,
-            participants=1,
-            units_magnitude=MOST_UNITS,
-        )
+        try:
+            return mechanism_for(
+                dimension=QUERY.dimension,
+                clipping_norm=QUERY.clipping_norm,
+                coordinate_bound=QUERY.coordinate_bound,
+                noise_multiplier=float.fromhex(first.decode()),
+                honest_shares=1,
+                participants=1,
+                units_magnitude=MOST_UNITS,
+            )
+        except PrivacyParameterError:
+            return None
 
     def _charged(self, plan: RunPlan, mechanism: SumMechanism, data: LocalData, books: Books, now: datetime) -> bool:
         """Whether the ledger holds the charge; once per run, whatever is repeated."""
