@@ -240,7 +240,7 @@ class EpochEnded(VaultError):
 
 
 class SchemaMismatch(InputError):
-    """Rows have other columns than the model that should score them."""
+    """Rows have other columns than the model that should score them, or a run than the model it should continue."""
 
     code = "FED-150"
 

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from fedcrm.errors import SchemaMismatch
 from fedcrm.features.columns import FeatureSchema
 from fedcrm.models.basis import build_basis
 from fedcrm.models.bundle import Array, Bundle, Fact
@@ -70,7 +71,11 @@ class PairwiseLearner:
         return hyperparameters(schema, gradients=self.gradients, pairs=self.pairs, continued=continued)
 
     def begin(self, facts: PublicFacts) -> Bundle:
-        """The state before the first release: public facts, or a released model."""
+        """The state before the first release: public facts, or a released model.
+
+        Raises:
+            SchemaMismatch: the released model cannot be continued over these columns.
+        """
         start: dict[str, Fact] = {"schema": facts.schema.to_json(), "round": 0}
         if self.prior is None:
             return Bundle(start, {"ranges": declared_ranges(facts.schema)})
@@ -245,7 +250,17 @@ def _with_pairs(state: Bundle, numbers: Hyperparameters) -> Bundle:
 
 
 def _continued(start: Mapping[str, Fact], model: LogisticModel) -> Bundle:
-    """The state a continued run begins with: the model's posterior is its prior."""
+    """The state a continued run begins with: the model's posterior is its prior.
+
+    Raises:
+        SchemaMismatch: the model has other columns than this run, or no posterior.
+    """
+    if start["schema"] != model.cells.schema.to_json() or "memory" not in model.extras:
+        raise SchemaMismatch(
+            f"a {model.kind} model of {len(model.cells.schema.columns)} columns cannot be continued by this run",
+            why="its posterior is the prior of the run, so it needs one, over the same columns",
+            fix="give a model of the learners `pairwise` or `logistic` trained with the same schema, or start anew",
+        )
     memory = dict(zip(_MEMORY, np.asarray(model.extras["memory"]).tolist(), strict=True))
     precision = np.asarray(FORGETTING * np.linalg.inv(model.covariance), dtype=np.float64)
     before: dict[str, Array] = {"prior_mean": model.mean, "prior_precision": precision, "ranges": model.cells.ranges}
