@@ -88,7 +88,7 @@ def test_one_ledger_composes_both_runs_within_the_budget(
 def test_what_is_left_sets_the_weight_of_the_second_run(
     runs: tuple[Path, TrainingOutcome, TrainingOutcome],
 ) -> None:
-    """Full weights (but for their grid) at first; then a full one where the budget carries both, and less the less is left."""
+    """Full weights (but for their grid) at first; then full only where the budget carries both, else what is left."""
     folder, first, second = runs
     costs = {name: [charge.rho for charge in charges] for name, charges in _charges(folder).items()}
     weights = {
