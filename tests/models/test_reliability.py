@@ -117,3 +117,8 @@ def test_a_units_vector_comes_from_its_own_rows_and_its_norm_is_kept():
     changed = replace(table, numbers=np.where(np.arange(60)[:, None] < 58, np.nan, table.numbers))
     last = np.concatenate(list(reference.unit_vectors(QUERY, changed)))[-1]
     assert np.array_equal(last, vectors[-1])
+
+
+def test_an_agreement_shows_no_number():
+    """What was measured of the labels is its owner's secret, in tracebacks and logs too."""
+    assert "0.123" not in repr(Agreement(0.123, 0.0123))

@@ -57,3 +57,10 @@ def test_poor_quality_needs_less_budget():
     """With quality one half, a quarter of the run's ρ is enough to carry it."""
     half = forecast(planned_rho=0.4, remaining_rho=0.1, quality=0.5)
     assert half.carries and half.weight == Fraction(1, 2)
+
+
+def test_a_forecast_shows_no_number():
+    """Remaining budget, quality and weight are told to the operator in words, and appear nowhere else."""
+    assert not any(
+        said in repr(forecast(planned_rho=0.4, remaining_rho=0.123, quality=0.75)) for said in ("0.123", "0.75")
+    )

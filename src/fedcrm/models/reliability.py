@@ -88,9 +88,9 @@ class Reference:
         return unit_means(lambda start, end: identity[cell[start:end]], rows.offsets, 2 * CELLS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Agreement:
-    """How far labels follow a model.
+    """How far labels follow a model; its owner's secret.
 
     Attributes:
         slope: r; 1 when they follow it.

@@ -39,7 +39,7 @@ def weight(*, quality: float, rho_budget: float, rho_reference: float) -> Fracti
     return Fraction(min(by_budget, by_quality), 2**WEIGHT_BITS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class BudgetForecast:
     """Whether the remaining budget carries an announced run; for the participant's operator only, never sent.
 
