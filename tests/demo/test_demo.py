@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,7 +14,10 @@ from fedcrm.benchmark.results import read_results
 from fedcrm.cli.main import app
 from fedcrm.demo.organisations import ORGANISATIONS, SCHEMA, budgets, invented_dataset
 from fedcrm.demo.run import keeping_contest
+from fedcrm.engine.local import LocalEngine
+from fedcrm.errors import RunStoreError
 from fedcrm.runs.public_record import read_public_record
+from twins import job as twin
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,19 @@ def test_a_second_demo_replaces_the_run_of_the_first(tmp_path):
         (tmp_path / name).touch()
         keeping_contest(tmp_path)
         assert tmp_path.exists() == (name == "mine.txt")
+
+
+def test_a_demo_never_replaces_a_run_of_others(tmp_path):
+    """With it would go vaults, and with them what was spent: refused, and every file is still there."""
+    LocalEngine(folder=tmp_path, clock=lambda: twin.NOW).train(twin.job(), observe=twin.silent)
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    with pytest.raises(RunStoreError, match="not a demo's"):
+        keeping_contest(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
+
+
+def test_a_demo_replaces_an_earlier_demo(demo, tmp_path):
+    """A finished demo's run is known by its roster."""
+    copy = shutil.copytree(demo[1] / "run", tmp_path / "run")
+    keeping_contest(copy)
+    assert not copy.exists()

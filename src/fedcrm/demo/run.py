@@ -17,9 +17,11 @@ from fedcrm.benchmark.run import Contest, Settings, run_benchmark
 from fedcrm.benchmark.splits import SplitRule
 from fedcrm.demo.organisations import budgets, invented_dataset
 from fedcrm.engine.job import Observer, TrainingOutcome
+from fedcrm.errors import RunStoreError
 from fedcrm.features.table import FeatureTable
 from fedcrm.models.learner import Learner, PublicFacts
-from fedcrm.runs.public_record import STORE_FILE
+from fedcrm.protocol.manifest import read_manifest
+from fedcrm.runs.public_record import MANIFEST_FILE, STORE_FILE
 
 REFERENCE_EPSILON = 4.0
 RUN_FOLDER = "run"
@@ -64,9 +66,13 @@ def run_demo(folder: Path, *, seed: int, quick: bool, progress: Progress) -> Dem
 
 
 def keeping_contest(folder: Path) -> Contest:
-    """The benchmark's contest, with the federated learner's run kept so that it can be audited."""
-    if (folder / STORE_FILE).exists():
-        shutil.rmtree(folder)
+    """The benchmark's contest, with the federated learner's run kept so that it can be audited.
+
+    Raises:
+        RunStoreError: the folder holds a run that is not an earlier demo's.
+        ManifestError: or one whose manifest cannot be read.
+    """
+    _make_room(folder)
     contest = Contest()
 
     def train(
@@ -82,3 +88,20 @@ def keeping_contest(folder: Path) -> Contest:
         return train_locally(tables, learner, facts, terms=terms, task=task, observe=observe, folder=place)
 
     return replace(contest, trainer=train)
+
+
+def _make_room(folder: Path) -> None:
+    """Remove an earlier demo's run, and no other: with a run go its participants' vaults, and what they have spent."""
+    if not (folder / STORE_FILE).exists():
+        return
+    manifest = folder / MANIFEST_FILE
+    if manifest.exists():
+        roster = read_manifest(manifest.read_text(encoding="utf-8"), pinned=None, where=MANIFEST_FILE).participants
+        if set(roster) != set(budgets()):
+            raise RunStoreError(
+                "the folder holds a run that is not a demo's",
+                why="replacing it would delete its participants' ledgers, and so forget what was spent",
+                fix="choose another output folder (--out)",
+                where=str(folder),
+            )
+    shutil.rmtree(folder)
