@@ -41,6 +41,7 @@ def table_view(outcome: DatasetOutcome) -> TableView:
         "about": _about(outcome),
         "worse": sorted(comparison.worse),
         "verdict": _verdict(outcome),
+        "findings": result.findings,
         "facts": _facts(outcome),
         "privacy": _privacy(outcome),
         "organisations": _organisations(outcome),
@@ -109,7 +110,7 @@ def _verdict(outcome: DatasetOutcome) -> list[str]:
     if comparison.undefined:
         names = ", ".join(comparison.undefined)
         lines.append(f"Held-out rows of one class only, so no AUC, and left out of the means: {names}.")
-    return lines
+    return lines + result.findings
 
 
 def _facts(outcome: DatasetOutcome) -> list[tuple[str, str]]:

@@ -87,7 +87,13 @@ class ComparisonResult(_Part):
 
 
 class DatasetResult(_Part):
-    """One table. `epsilon` is the reference budget; `bytes_up_per_org` the mean sent by one organisation in a run."""
+    """One table.
+
+    Attributes:
+        epsilon: The reference budget.
+        bytes_up_per_org: Mean sent by one organisation in a run.
+        findings: What is to be known of the released models themselves, whatever the figures say.
+    """
 
     name: str
     task: str
@@ -105,6 +111,7 @@ class DatasetResult(_Part):
     seconds: SecondsResult
     bytes_up_per_org: int
     comparison: ComparisonResult
+    findings: list[str] = []
 
 
 class SchemeResult(_Part):

@@ -230,7 +230,17 @@ def _result(
         seconds=SecondsResult(**seconds),
         bytes_up_per_org=round(float(np.mean([list(o.bytes_up.values()) for o in outcomes]))),
         comparison=_comparison(found.comparison),
+        findings=_findings(outcomes),
     )
+
+
+def _findings(outcomes: Sequence[TrainingOutcome]) -> list[str]:
+    """What is to be known of the released models; of several splits, the first finding speaks for all that have one."""
+    told = [outcome.model_finding for outcome in outcomes if outcome.model_finding is not None]
+    if not told:
+        return []
+    runs = "" if len(told) == len(outcomes) else f"In {len(told)} of {len(outcomes)} splits "
+    return [f"{runs}{told[0]}." if runs else f"{told[0][0].upper()}{told[0][1:]}."]
 
 
 def _comparison(found: Comparison) -> ComparisonResult:

@@ -65,6 +65,9 @@ def benchmark(
         return
     console = Console()
     console.print(auc_table([outcome.result for outcome in outcomes]))
+    for outcome in outcomes:
+        for finding in outcome.result.findings:
+            console.print(f"{outcome.result.name}: {finding}", style="yellow", markup=False)
     if ablation:
         console.print(ablation_table(further.weights))
         console.print(joining_table(further.joining))

@@ -108,6 +108,7 @@ class TrainingOutcome:
         ledger: Budget and spending per participant.
         findings: What was told to each participant's own operator.
         threshold, cohort_minimum, collusion_bound: t, m, c of the manifest.
+        model_finding: What everyone should be told of the released model, from the model alone; None when nothing.
     """
 
     model: Model
@@ -119,6 +120,7 @@ class TrainingOutcome:
     cohort_minimum: int
     collusion_bound: int
     findings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    model_finding: str | None = None
 
 
 class Engine(Protocol):

@@ -27,6 +27,7 @@ from fedcrm.engine.stopwatch import Stopwatch, TimedNoise, TimedScheme
 from fedcrm.errors import AttemptFailed, FedCRMError, RunFailed, RunStoreError
 from fedcrm.features.quality import in_words, metrics
 from fedcrm.models.bundle import Bundle
+from fedcrm.models.evidence import finding
 from fedcrm.models.learner import OpenedSum, Query
 from fedcrm.privacy.accountant import ZcdpAccountant
 from fedcrm.privacy.calibration import mechanism_for, plan_releases
@@ -160,6 +161,7 @@ class _Run:
             cohort_minimum=manifest.cohort_minimum,
             collusion_bound=manifest.collusion_bound,
             findings={name: tuple(site.findings) for name, site in self._sites.items()},
+            model_finding=finding(model),
         )
 
     def _step(self, phase: str, index: int, party: str = "") -> None:

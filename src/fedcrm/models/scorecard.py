@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 from scipy.special import expit
 
@@ -97,6 +98,12 @@ class LogisticModel:
     def prior_variance(self) -> NDArray[np.float64]:
         """Learnt prior variance of each coefficient, base left out, float64 [D]."""
         return np.asarray(self.extras["group_variance"], dtype=np.float64)[self.component_of]
+
+    @property
+    def second_moment(self) -> NDArray[np.float64]:
+        """E[φφᵀ] of a row's functions as the learner knows it, those of pairs by Isserlis' formula, float64 [D, D]."""
+        columns, pairs = np.asarray(self.extras["moment"], dtype=np.float64), Pairs.from_arrays(self.extras)
+        return np.asarray(scipy.linalg.block_diag(columns, pairs.second_moment(columns)) if pairs.number else columns)
 
     @property
     def components(self) -> tuple[str, ...]:
