@@ -17,7 +17,7 @@ from fedcrm.privacy import mechanism
 from fedcrm.privacy.mechanism import EncodedSum
 from fedcrm.protocol import participant
 from fedcrm.protocol.participant import TrainingParticipant
-from twins.audited import BUDGETS, sum_learner, summed
+from twins.audited import BUDGETS, QUALITY, sum_learner, summed
 
 KEY = bytes(range(32))
 """Canaries, invented rows and all noise of the trials follow from it, so every verdict here is always the same."""
@@ -121,6 +121,15 @@ def test_a_weight_that_moves_with_the_data_is_caught(run, monkeypatch, weight_fo
     monkeypatch.setattr(TrainingParticipant, "_values", _at(weight_for))
     outcome = _audited(run)
     assert _beaten(outcome) >= {"org 0", "org 1"} and _too_far(outcome) == set(BUDGETS)
+
+
+def test_data_given_at_weight_0_is_caught(tmp_path, monkeypatch):
+    """Who was charged for noise alone is audited too: nothing may move with a customer of theirs."""
+    monkeypatch.setitem(QUALITY, "org 3", 0.0)
+    run = summed(tmp_path / "run")
+    assert not _too_far(_audited(run))
+    monkeypatch.setattr(TrainingParticipant, "_values", _at(lambda role, weight: weight or Fraction(1)))
+    assert _too_far(_audited(run)) == {"org 3"}
 
 
 def test_one_noise_share_used_twice_is_caught(run, monkeypatch):

@@ -34,7 +34,7 @@ class Shift:
     """How the canary moves one release of one participant, and the noise it hides in.
 
     Attributes:
-        difference: Δ_r, grid steps, float64 [d]; zero where the participant was charged for noise only.
+        difference: Δ_r, grid steps, float64 [d]; zero where a participant that gave data was charged for noise only.
         variance: σ_r² that the descriptor states for the honest shares together, grid².
         charged: Squared sensitivity that the participant was charged for, grid².
         drawn: Variances that the honest participants ask their noise source for, ascending; m − c of them.
@@ -109,7 +109,7 @@ def _shift(rehearsal: Rehearsal, pair: int, statement: PrivacyStatement, manifes
     difference = (inside[name].values - without[name].values).astype(np.float64)
     charged = statement.given.get(rehearsal.release, 0)
     return Shift(
-        difference=difference if charged else np.zeros_like(difference),
+        difference=difference if charged or not statement.weight else np.zeros_like(difference),
         variance=float(rehearsal.request.descriptor.share_variance) * manifest.honest_shares,
         charged=charged,
         drawn=tuple(sorted(inside[one].noise_variance for one in company)),
