@@ -63,6 +63,15 @@ def test_the_design_times_the_mean_is_the_score():
     assert model.design(table.take_units(np.zeros(0, dtype=np.int64))).shape == (0, design.shape[1])
 
 
+def test_a_rows_score_is_the_same_to_the_last_bit_whatever_rows_are_around_it(model):
+    """Guarantee of `log_odds`: a score moved by a neighbour's presence could carry a unit over the edge of a cell."""
+    table = invented_table(301, seed=4)
+    whole = model.log_odds(table)
+    for gone in range(1, 9):
+        assert np.array_equal(model.log_odds(table.take_units(np.arange(gone, 301))), whole[gone:])
+        assert np.array_equal(model.log_odds(table.take_units(np.arange(301 - gone))), whole[:-gone])
+
+
 def test_no_rows_give_no_scores(model):
     """An empty table is answered emptily."""
     nobody = invented_table(3, seed=1).take_units(np.zeros(0, dtype=np.int64))

@@ -55,6 +55,8 @@ class LogisticModel:
     def log_odds(self, rows: UnitRows) -> NDArray[np.float64]:
         """Score of each row, float64 [rows].
 
+        Guarantee: to the last bit from the row alone, as labels are counted by where it lies (a BLAS product is not).
+
         Raises:
             SchemaMismatch: when the rows have other columns than the model.
         """
@@ -70,7 +72,8 @@ class LogisticModel:
         if design is None or not design.pairs.number:
             return total
         phi = design.basis.expand(located, self.cells.offsets)
-        return np.asarray(total + design.pairs.expand(phi) @ self.mean[-design.pairs.number :])
+        products = design.pairs.expand(phi)
+        return np.asarray(total + np.einsum("rk,k->r", products, self.mean[-design.pairs.number :]))
 
     def design(self, rows: UnitRows) -> NDArray[np.float64]:
         """[1, φ] of each row, float64 [rows, 1 + D]; `design(rows) @ mean` is `log_odds(rows)`.
