@@ -44,6 +44,8 @@ CONTRADICTED, FOLLOWED = 0.35, 0.5
 Clean organisations differ in earnest (0.4 to 1.3 was seen), the more the weaker the model; a dead band down to a half
 leaves them their say, and still finds 40 % wrong labels.
 """
+_LEAST_SCALE = 1e-12
+"""Expected rise of a label per unit below which it is rounding: all units lie in one cell."""
 GRID = 4
 """Factors are multiples of 1/GRID."""
 QUERY = Query("label reliability", 2 * CELLS, 1.0, 1.0, Bundle())
@@ -123,6 +125,8 @@ def read_agreement(counts: NDArray[np.float64], *, noise_sd: float) -> Agreement
     expected = _expected(units, score, rate)
     around = score - float(units @ score) / total
     scale = float((units * expected) @ around)
+    if scale <= _LEAST_SCALE * total:
+        return NOTHING
     slope = float((positives - units * rate) @ around) / scale
     follows = rate + min(1.0, max(0.0, slope)) * (expected - rate)
     noise = noise_sd**2 * float((follows**2 + (1.0 - follows) ** 2) @ around**2)
