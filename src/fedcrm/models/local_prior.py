@@ -6,7 +6,9 @@ where the prior stands; sums over all other folds follow by subtraction, and New
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.linalg
@@ -17,6 +19,8 @@ STEPS = 12
 _SMALL = 1e-4
 _JITTER = 1e-9
 _EXTREME = 30.0
+_Factor: TypeAlias = tuple[NDArray[np.float64], bool]
+"""A Cholesky factor as SciPy gives it."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,40 +98,43 @@ def fit_all(rows: FoldedRows, prior: Prior, curvatures: NDArray[np.float64]) -> 
         prior: What is known beforehand.
         curvatures: `rows.curvatures`, float64 [folds + 1, D, D].
     """
-    fits = [_fit(rows, w, prior, c) for w, c in zip(rows.weights, curvatures, strict=True)]
-    coefficients = np.array(fits)
+    factors = [scipy.linalg.cho_factor(c + prior.precision, lower=True) for c in curvatures]
+    coefficients = _descend(rows, prior, factors)
     out_of_fold = np.einsum("nd,nd->n", rows.design, coefficients[rows.fold])
     return LinearFits(coefficients, rows.offset + out_of_fold)
 
 
-def _fit(
-    rows: FoldedRows, weight: NDArray[np.float64], prior: Prior, curvature: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    factor = scipy.linalg.cho_factor(curvature + prior.precision, lower=True)
-    at = prior.mean
-    value, slope = _objective(rows, weight, prior, at)
+def _descend(rows: FoldedRows, prior: Prior, factors: Sequence[_Factor]) -> NDArray[np.float64]:
+    """Damped Newton steps of all fits side by side, so that the rows are gone through once for all of them."""
+    weights, at = rows.weights, np.repeat(prior.mean[None], len(factors), axis=0)
+    value, slope = _objectives(rows, weights, prior, at)
+    active = np.ones(len(factors), dtype=np.bool_)
     for _ in range(STEPS):
-        step = scipy.linalg.cho_solve(factor, slope)
-        promised = float(slope @ step)
-        if promised < _SMALL:
+        step = np.array([scipy.linalg.cho_solve(f, s) for f, s in zip(factors, slope, strict=True)])
+        promised = np.einsum("kd,kd->k", slope, step)
+        active &= promised >= _SMALL
+        if not active.any():
             break
-        length, moved = 1.0, at - step
-        new_value, new_slope = _objective(rows, weight, prior, moved)
-        while new_value > value - 0.1 * length * promised and length > 1e-3:
-            length /= 2.0
-            moved = at - length * step
-            new_value, new_slope = _objective(rows, weight, prior, moved)
-        if new_value >= value:
-            break
-        at, value, slope = moved, new_value, new_slope
+        length = active.astype(np.float64)
+        while True:
+            moved = at - length[:, None] * step
+            new_value, new_slope = _objectives(rows, weights, prior, moved)
+            too_long = active & (new_value > value - 0.1 * length * promised) & (length > 1e-3)
+            if not too_long.any():
+                break
+            length[too_long] /= 2.0
+        active &= new_value < value
+        at[active], value[active], slope[active] = moved[active], new_value[active], new_slope[active]
     return at
 
 
-def _objective(
-    rows: FoldedRows, weight: NDArray[np.float64], prior: Prior, at: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
-    """Negative log posterior and its gradient, float64 [D]."""
-    score = rows.offset + rows.design @ at
-    pulled = prior.precision @ (at - prior.mean)
-    value = weight @ (np.logaddexp(0.0, score) - rows.label * score) + (at - prior.mean) @ pulled / 2.0
-    return float(value), rows.design.T @ (weight * (expit(score) - rows.label)) + pulled
+def _objectives(
+    rows: FoldedRows, weights: NDArray[np.float64], prior: Prior, at: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Negative log posterior of each fit, float64 [fits], and its gradient, float64 [fits, D]."""
+    score = rows.offset + at @ rows.design.T
+    away = at - prior.mean
+    pulled = away @ prior.precision
+    losses = np.einsum("kn,kn->k", weights, np.logaddexp(0.0, score) - rows.label * score)
+    value = losses + np.einsum("kd,kd->k", away, pulled) / 2.0
+    return value, (weights * (expit(score) - rows.label)) @ rows.design + pulled
