@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,11 +19,17 @@ from fedcrm.models.scorecard import LogisticModel
 from twins.tables import OPEN_SCHEMA, invented_table, with_cells
 
 
+@cache
+def trained(learner):
+    """Trained on one invented table, once."""
+    table = invented_table(300, seed=1)
+    return train_without_privacy({"org": table}, learner, PublicFacts(table.schema, 1, 1000))
+
+
 @pytest.fixture(scope="module", params=[PairwiseLearner(), NaiveLogisticLearner()], ids=lambda learner: learner.name)
 def model(request):
     """A trained model of each learner."""
-    table = invented_table(300, seed=1)
-    return train_without_privacy({"org": table}, request.param, PublicFacts(table.schema, 1, 1000))
+    return trained(request.param)
 
 
 @settings(max_examples=40, deadline=None)
@@ -52,8 +60,7 @@ def test_rows_of_other_columns_are_refused(model):
 
 def test_the_design_times_the_mean_is_the_score():
     """Linear form, components and prior variances fit each other, whatever the rows."""
-    table = invented_table(300, seed=1)
-    model = train_without_privacy({"org": table}, PairwiseLearner(), PublicFacts(table.schema, 1, 1000))
+    table, model = invented_table(300, seed=1), trained(PairwiseLearner())
     design = model.design(table)
     np.testing.assert_allclose(design @ model.mean, model.log_odds(table), atol=1e-9)
     assert model.covariance.shape == (design.shape[1], design.shape[1])
