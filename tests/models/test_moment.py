@@ -7,7 +7,7 @@ import pytest
 
 from fedcrm.models.basis import AdditiveBasis, ColumnBasis
 from fedcrm.models.learner import OpenedSum
-from fedcrm.models.moment import MomentShape, read_moment
+from fedcrm.models.moment import MOST_COORDINATES, MomentShape, read_moment
 
 COLUMNS, FUNCTIONS, UNITS = 8, 4, 4_000
 
@@ -74,3 +74,11 @@ def test_drowned_in_noise_it_stays_positive_definite(basis, truth):
     found = read_moment(_opened(truth, basis, scale, sd=1e6), basis, scale)
     size = np.sqrt(np.diag(basis.second_moment))
     assert np.linalg.eigvalsh(found.mean / np.outer(size, size)).min() > 0.05
+
+
+def test_a_query_for_absurdly_many_products_is_refused():
+    """What a foreign query may ask for is bounded before anything of its size is made."""
+    table = np.ones((1, MOST_COORDINATES + 1))
+    basis = AdditiveBasis((ColumnBasis(np.zeros(1, np.int64), table, np.ones(1)),))
+    with pytest.raises(ValueError, match="more than the"):
+        MomentShape.of(basis, np.ones(MOST_COORDINATES + 1))

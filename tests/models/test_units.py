@@ -37,3 +37,15 @@ def test_means_do_not_depend_on_the_batches(lengths, batch_bytes):
     batches = list(unit_means(lambda start, end: rows[start:end], offsets, 3, batch_bytes=batch_bytes))
     expected = [rows[a:b].mean(axis=0) if b > a else np.zeros(3) for a, b in pairwise(offsets)]
     np.testing.assert_allclose(np.concatenate([np.zeros((0, 3)), *batches]), np.reshape(expected, (-1, 3)), atol=1e-12)
+
+
+def test_without_units_the_width_still_shows():
+    """An empty table gives one empty batch of the right width, and what is wrong for every row fails on none."""
+    (batch,) = unit_means(lambda start, end: np.zeros((end - start, 5)), np.zeros(1, np.int64), 5)
+    assert batch.shape == (0, 5)
+
+    def broken(start, end):
+        return np.zeros((end - start, 3))[:, np.array([7])]
+
+    with pytest.raises(IndexError):
+        list(unit_means(broken, np.zeros(1, np.int64), 1))

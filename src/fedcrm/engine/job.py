@@ -35,7 +35,7 @@ class FederationNumbers:
     cohort_minimum: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LocalParticipant:
     """One organisation as the in-process engine sees it.
 
@@ -54,7 +54,7 @@ class LocalParticipant:
     reference: Reference | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class TrainingJob:
     """A run: which learner is trained for which task on whose records."""
 
@@ -87,7 +87,7 @@ Presence: TypeAlias = Callable[[str, int, str], bool]
 """(phase, round, participant) → whether the participant can be reached just now."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LedgerSummary:
     """One participant's budget and what this period has spent of it."""
 
@@ -96,7 +96,7 @@ class LedgerSummary:
     delta: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TrainingOutcome:
     """What a run gives: the model, and what it cost.
 

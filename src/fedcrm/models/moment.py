@@ -21,6 +21,8 @@ from fedcrm.models.units import ahead, unit_means
 
 ROW_BOUND = 1.1
 """Bound on a row's ‖s·φ‖, whose mean square is 1."""
+MOST_COORDINATES = 2_048
+"""Bound on what a foreign query may ask products of; the learner itself asks for far fewer."""
 _CONSTANT = 0.2
 _STEPS = 8
 _LEAST_CORRELATION = 1e-3
@@ -47,8 +49,10 @@ class MomentShape:
 
     @classmethod
     def of(cls, basis: AdditiveBasis, scale: NDArray[np.float64]) -> MomentShape:
-        """All products of functions with a scale above zero."""
+        """All products of functions with a scale above zero; ValueError above `MOST_COORDINATES` of them."""
         kept, column_of = np.flatnonzero(scale > 0), basis.column_of
+        if kept.shape[0] > MOST_COORDINATES:
+            raise ValueError(f"products of {kept.shape[0]} coordinates are more than the {MOST_COORDINATES} allowed")
         first, second = np.triu_indices(kept.shape[0], 1)
         left, right = kept[first], kept[second]
         apart = column_of[left] != column_of[right]

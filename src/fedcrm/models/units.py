@@ -29,12 +29,16 @@ def unit_means(
 ) -> Iterator[NDArray[np.float64]]:
     """Mean of each unit's row vectors, float64 [units in batch, dimension], units in order.
 
+    Without units one empty batch is computed all the same, so that what is wrong for every row shows on none.
+
     Args:
         vectors: Gives the vectors of rows start … end−1, float64 [end − start, dimension].
         offsets: Unit u owns rows offsets[u] … offsets[u+1]−1, int64 [units + 1].
         dimension: Length of a vector.
         batch_bytes: Bound on the memory of one batch.
     """
+    if offsets.shape[0] == 1:
+        yield vectors(0, 0)
     most = max(1, batch_bytes // (8 * max(dimension, 1)))
     for first, last in _groups(offsets, most):
         start, end = int(offsets[first]), int(offsets[last])
