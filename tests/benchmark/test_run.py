@@ -33,7 +33,7 @@ MODELS = {
     "centralised_boosted",
     "naive_dp_logistic",
     "federated_no_privacy",
-        "fedcrm_no_privacy",
+    "fedcrm_no_privacy",
     "federated",
     "fedcrm",
     "mr_mtl",
