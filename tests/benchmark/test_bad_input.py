@@ -38,7 +38,7 @@ def healthy(units: int = 450) -> dict[str, FeatureTable]:
     return {f"org{i}": invented_table(units, seed=i, name=f"org{i}") for i in range(3)}
 
 
-def train(folder, tables, *, epsilon=4.0, learner=None) -> TrainingOutcome:
+def train(folder, tables, *, epsilon=8.0, learner=None) -> TrainingOutcome:
     """One run of the real engine with real noise, messages and ledgers; sums are added in the clear."""
     budget = Budget(epsilon=epsilon, delta=1e-6, period_start=date(2026, 1, 1), period_days=365)
     schema = next(iter(tables.values())).schema
