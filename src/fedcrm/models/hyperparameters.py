@@ -65,7 +65,7 @@ def hyperparameters(schema: FeatureSchema, *, gradients: int, pairs: bool, conti
     if not continued:
         steps.insert(1, Round("moment", left * MOMENT_SHARE))
         steps.insert(0, Round("histogram", left * HISTOGRAM_SHARE))
-    before = max(1, gradients // 5) if pairs and not continued else gradients + 1
+    before = max(2, gradients // 5) if pairs and not continued else gradients + 1
     return Hyperparameters((*survey, *steps), before, PRIOR_ENERGY / max(len(schema.columns), 1))
 
 

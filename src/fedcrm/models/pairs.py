@@ -46,7 +46,10 @@ class Pairs:
 
     def expand(self, phi: NDArray[np.float64]) -> NDArray[np.float64]:
         """Products of each row, float64 [rows, K], from the columns' functions, float64 [rows, D]."""
-        return np.asarray(phi[:, self.left] * phi[:, self.right] - self.centre)
+        products = np.take(phi, self.left, axis=1)
+        products *= np.take(phi, self.right, axis=1)
+        products -= self.centre
+        return products
 
     def second_moment(self, moment: NDArray[np.float64]) -> NDArray[np.float64]:
         """E[ψψᵀ] by Isserlis' formula, float64 [K, K], from E[φφᵀ], float64 [D, D]."""
