@@ -94,7 +94,8 @@ def page(results: Results, others: list[Results], ablation: Results | None) -> s
         *_distances(results),
     ]
     for other in others:
-        parts += ["", f"## At ε = {other.datasets[0].epsilon:g}, {other.seeds} splits", "", *_distances(other)]
+                splits = "one split" if other.seeds == 1 else f"{other.seeds} splits"
+        parts += ["", f"## At ε = {other.datasets[0].epsilon:g}, {splits}", "", *_distances(other)]
     parts += ["", "## Terms and cost", "", *_terms(results), "", *READING]
     if ablation is not None:
         parts += ["", *_ablation(ablation.ablation or []), "", *_joining(ablation.joining or [])]
@@ -155,7 +156,7 @@ def _terms(results: Results) -> list[str]:
 
 
 def _ablation(tables: list[AblationResult]) -> list[str]:
-    lines = ["## What weights are worth", "", "Mean AUC of the global model, in brackets after adaptation."]
+    lines = ["## What weights are worth", "", "Mean AUC of the global model, in brackets after adaptation. One split."]
     for question in tables[0].questions if tables else ():
         schemes = list(tables[0].questions[question].schemes)
         lines += ["", f"**{question}**", "", _row(["weights", *(t.name for t in tables)])]
