@@ -94,7 +94,7 @@ def page(results: Results, others: list[Results], ablation: Results | None) -> s
         *_distances(results),
     ]
     for other in others:
-                splits = "one split" if other.seeds == 1 else f"{other.seeds} splits"
+        splits = "one split" if other.seeds == 1 else f"{other.seeds} splits"
         parts += ["", f"## At ε = {other.datasets[0].epsilon:g}, {splits}", "", *_distances(other)]
     parts += ["", "## Terms and cost", "", *_terms(results), "", *READING]
     if ablation is not None:
