@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fedcrm.benchmark.results import AblationResult, DatasetResult, JoiningResult, Results, SchemeResult, read_results
+from fedcrm.benchmark.results import DatasetResult, JoiningResult, Results, SchemeResult, read_results
 
 MODELS = {
     "local_best": "best local model (chosen on training rows)",
@@ -98,7 +98,7 @@ def page(results: Results, others: list[Results], ablation: Results | None) -> s
         parts += ["", f"## At ε = {other.datasets[0].epsilon:g}, {splits}", "", *_distances(other)]
     parts += ["", "## Terms and cost", "", *_terms(results), "", *READING]
     if ablation is not None:
-        parts += ["", *_ablation(ablation.ablation or []), "", *_joining(ablation.joining or [])]
+        parts += ["", *_ablation(ablation), "", *_joining(ablation.joining or [])]
     return "\n".join([*parts, "", LOST])
 
 
@@ -155,8 +155,10 @@ def _terms(results: Results) -> list[str]:
     return lines
 
 
-def _ablation(tables: list[AblationResult]) -> list[str]:
-    lines = ["## What weights are worth", "", "Mean AUC of the global model, in brackets after adaptation. One split."]
+def _ablation(results: Results) -> list[str]:
+    tables = results.ablation or []
+    splits = "one split" if results.seeds == 1 else f"means of {results.seeds} splits"
+    lines = ["## What weights are worth", "", f"Mean AUC of the global model, in brackets after adaptation; {splits}."]
     for question in tables[0].questions if tables else ():
         schemes = list(tables[0].questions[question].schemes)
         lines += ["", f"**{question}**", "", _row(["weights", *(t.name for t in tables)])]
