@@ -21,8 +21,9 @@ from fedcrm.privacy.budget import Budget
 from fedcrm.privacy.calibration import mechanism_for
 from fedcrm.privacy.mechanism import integer_bound, sum_units
 from fedcrm.protocol.digest import digest
+from fedcrm.protocol.local_data import LocalData, unit_by_unit
 from fedcrm.protocol.messages import COORDINATOR, Announcement, Contribution, ContributionRequest
-from fedcrm.protocol.participant import PAYLOAD, LocalData, TrainingParticipant, unit_by_unit
+from fedcrm.protocol.participant import PAYLOAD, TrainingParticipant
 from fedcrm.protocol.release import Descriptor, PlannedRound, RunPlan
 from fedcrm.runs.vault import SqliteVault
 from twins.federation import NOW, SCHEME, TASK, Federation, Running

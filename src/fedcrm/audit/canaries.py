@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedcrm.features.columns import FeatureSchema, NumberColumn
 from fedcrm.features.table import MISSING, FeatureTable
 from fedcrm.models.learner import Learner, Query
-from fedcrm.protocol.participant import unit_by_unit
+from fedcrm.protocol.local_data import unit_by_unit
 
 _PLAUSIBLE, _EXTREME, _MANY_ROWS = 300, 150, 20
 _SWEEPS = 2

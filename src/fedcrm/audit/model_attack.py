@@ -23,7 +23,7 @@ from fedcrm.features.table import FeatureTable
 from fedcrm.models.learner import Learner, Model, OpenedSum, Query
 from fedcrm.privacy.calibration import mechanism_for
 from fedcrm.privacy.mechanism import SumMechanism, sum_units
-from fedcrm.protocol.participant import NoiseSource, unit_by_unit
+from fedcrm.protocol.local_data import NoiseSource, unit_by_unit
 from fedcrm.runs.public_record import PublicRecord
 
 _LEAST_CHANCE = 1e-12

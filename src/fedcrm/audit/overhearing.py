@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcrm.crypto.lattice import LatticeScheme
-from fedcrm.protocol.participant import NoiseSource
+from fedcrm.protocol.local_data import NoiseSource
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -27,7 +27,7 @@ from fedcrm.features.table import FeatureTable
 from fedcrm.models.bundle import Bundle
 from fedcrm.models.learner import Learner, Query
 from fedcrm.models.registry import LEARNERS
-from fedcrm.protocol.participant import NoiseSource
+from fedcrm.protocol.local_data import NoiseSource
 from fedcrm.runs.public_record import PublicRecord, read_public_record
 
 DEFAULT_TRIALS = 2000

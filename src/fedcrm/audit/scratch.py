@@ -26,9 +26,10 @@ from fedcrm.features.table import FeatureTable
 from fedcrm.models.learner import Learner
 from fedcrm.privacy.budget import Budget
 from fedcrm.protocol.digest import digest
+from fedcrm.protocol.local_data import LocalData, NoiseSource
 from fedcrm.protocol.manifest import Manifest, Member, check_manifest
 from fedcrm.protocol.messages import COORDINATOR, Announcement, ContributionRequest, Post
-from fedcrm.protocol.participant import LocalData, NoiseSource, TrainingParticipant
+from fedcrm.protocol.participant import TrainingParticipant
 from fedcrm.protocol.release import Descriptor, ReleaseParts, RunPlan
 from fedcrm.runs.public_record import PublicRecord
 from fedcrm.runs.store import RunStore

@@ -22,8 +22,8 @@ from fedcrm.audit.bounds import Scores
 from fedcrm.audit.scratch import Rehearsal
 from fedcrm.audit.statements import PrivacyStatement
 from fedcrm.crypto.sealing import derive
+from fedcrm.protocol.local_data import NoiseSource
 from fedcrm.protocol.manifest import Manifest
-from fedcrm.protocol.participant import NoiseSource
 
 _ROUNDING = 1e-9
 """Of a float sum of squares; integers within the bound are summed without any."""

@@ -33,9 +33,10 @@ from fedcrm.privacy.accountant import ZcdpAccountant
 from fedcrm.privacy.calibration import mechanism_for, plan_releases
 from fedcrm.privacy.mechanism import SumMechanism
 from fedcrm.protocol.digest import digest
+from fedcrm.protocol.local_data import LocalData, NoiseSource
 from fedcrm.protocol.manifest import Manifest, Member, check_manifest, default_numbers, read_manifest, write_manifest
 from fedcrm.protocol.messages import COORDINATOR, Announcement, Post
-from fedcrm.protocol.participant import PAYLOAD, LocalData, NoiseSource, TrainingParticipant
+from fedcrm.protocol.participant import PAYLOAD, TrainingParticipant
 from fedcrm.protocol.release import Descriptor, PlannedRound, ReleaseParts, RunPlan, Statement
 from fedcrm.runs.public_record import facts_digest, keep_announcement
 from fedcrm.runs.store import SETUP, RunStore, TranscriptEntry

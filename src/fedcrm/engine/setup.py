@@ -11,8 +11,9 @@ from fedcrm.errors import AttemptFailed, FedCRMError
 from fedcrm.protocol.coordinator import Committee, EpochSetup, Gathering
 from fedcrm.protocol.epoch import Epoch, probe_descriptor, public_vector
 from fedcrm.protocol.holder import EpochHolder
+from fedcrm.protocol.local_data import NoiseSource
 from fedcrm.protocol.messages import Post
-from fedcrm.protocol.participant import EpochParticipant, NoiseSource
+from fedcrm.protocol.participant import EpochParticipant
 from fedcrm.protocol.probing import Rule, examine
 
 

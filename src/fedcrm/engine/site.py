@@ -12,9 +12,10 @@ from fedcrm.crypto.scheme import ThresholdScheme
 from fedcrm.engine.job import LedgerSummary
 from fedcrm.privacy.budget import Budget
 from fedcrm.protocol.holder import Holder
+from fedcrm.protocol.local_data import NoiseSource
 from fedcrm.protocol.manifest import Manifest
 from fedcrm.protocol.messages import Post
-from fedcrm.protocol.participant import NoiseSource, Participant
+from fedcrm.protocol.participant import Participant
 from fedcrm.runs.vault import SqliteVault, key_from_file, write_key_file
 
 

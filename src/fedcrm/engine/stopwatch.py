@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcrm.crypto.scheme import SchemeParameters, ThresholdScheme
-from fedcrm.protocol.participant import NoiseSource
+from fedcrm.protocol.local_data import NoiseSource
 
 
 @dataclass(slots=True)

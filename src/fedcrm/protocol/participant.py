@@ -46,25 +46,6 @@ from fedcrm.protocol.vault import Vault
 
 PAYLOAD = "query payload"
 
-__all__ = [
-    "PAYLOAD",
-    "Books",
-    "EpochParticipant",
-    "LocalData",
-    "NoiseSource",
-    "Participant",
-    "TrainingParticipant",
-    "check_attempts",
-    "check_descriptor",
-    "check_noise",
-    "check_payload",
-    "check_range",
-    "check_release",
-    "contribute_once",
-    "encrypted",
-    "unit_by_unit",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Participant:
